@@ -1,0 +1,303 @@
+"""What can be set, and its default: one frozen dataclass per stage of the pipeline.
+
+A TOML file has one section per stage (``[collaborative]``, ``[ensemble]``, ...). ``--set
+stage.key=value`` overrides single keys. Unknown keys fail and name the nearest known one, so a
+misspelt option can never be dropped in silence.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from recsys.errors import ConfigError, nearest
+
+__all__ = [
+    "AudioConfig",
+    "CollaborativeConfig",
+    "Config",
+    "EnsembleConfig",
+    "EvaluationConfig",
+    "InteractionsConfig",
+    "ServingConfig",
+    "SlicesConfig",
+    "TextConfig",
+    "TuneConfig",
+    "load_config",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InteractionsConfig:
+    """How events become evidence: w = weight(kind) * g(value) * decay(at)."""
+
+    stream: float = 1.0
+    """Weight of one played stream."""
+    save: float = 3.0
+    """Weight of a save to the library."""
+    playlist_add: float = 3.0
+    """Weight of an addition to a playlist."""
+    artist_visit: float = 0.5
+    """Weight of a visit to an artist's page, spread evenly over that artist's items."""
+    follow: float = 2.0
+    """Weight of following an artist, spread evenly over that artist's items."""
+    skip: float = 1.0
+    """Weight of a skip; it counts against the item."""
+    transform: Literal["linear", "log", "bm25"] = "log"
+    """g of the summed stream count n: n, log(1 + n), or BM25 (saturation, length normalised)."""
+    half_life_days: float = 0.0
+    """An event this old counts half; 0 turns decay off. Untimed events never decay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollaborativeConfig:
+    """The implicit ALS objective of docs/mathematics and how it is minimised."""
+
+    factors: int = 40
+    """Length of a user's and an item's vector, biases not counted."""
+    iterations: int = 20
+    """Sweeps over users and items."""
+    regularization: float = 10.0
+    """lambda, the weight of the squared factor norms."""
+    alpha: float = 10.0
+    """Confidence of observed evidence: c = 1 + alpha |r|."""
+    bias: bool = True
+    """Learn a scalar bias per user and per item."""
+    regularization_exponent: float = 0.0
+    """nu: lambda of a row is multiplied by (its number of observations) ** nu."""
+    unobserved_weight: float = 1.0
+    """Weight of the pairs that nobody observed."""
+    feedback: Literal["implicit", "explicit"] = "implicit"
+    """explicit fits star ratings over the observed pairs only, with a global mean."""
+    tolerance: float = 0.0
+    """Stop when a sweep lowers the loss by less than this share of itself; 0 never stops early."""
+    solver: Literal["auto", "cholesky", "cg"] = "auto"
+    """Row solver; auto chooses by the number of factors from measurements."""
+    cg_steps: int = 3
+    """Conjugate gradient steps per row and half-step (solver cg)."""
+    num_threads: int = 0
+    """Threads of the solver; 0 takes all cores."""
+    seed: int = 0
+    """Seed of the first factors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """What is said about artists and items."""
+
+    max_terms: int = 50_000
+    """Vocabulary kept, the most frequent first."""
+    min_documents: int = 2
+    """A term said in fewer documents is dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioConfig:
+    """What a recording sounds like."""
+
+    sample_rate: int = 22_050
+    """Hz after resampling."""
+    n_mels: int = 64
+    """Mel bands of the spectrogram."""
+    max_duration_s: float = 30.0
+    """Seconds read of each recording, from its middle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleConfig:
+    """How neighbours become one list."""
+
+    candidates_per_source: int = 200
+    """Items taken from each source before blending."""
+    rank_offset: float = 60.0
+    """k0 of reciprocal-rank fusion: a source gives weight / (k0 + rank)."""
+    collaborative: float = 1.0
+    """Weight of the collaborative source."""
+    text: float = 0.3
+    """Weight of the text source."""
+    audio: float = 0.3
+    """Weight of the audio source."""
+    popularity: float = 0.1
+    """Weight of popularity, the last resort."""
+    max_per_artist: int = 2
+    """Items of one artist in a list; items of an unknown artist are never capped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicesConfig:
+    """How events are cut into base | tune | blend | test."""
+
+    tune: float = 0.1
+    """Share of all events, by time, in the tune slice."""
+    blend: float = 0.1
+    """Share in the blend slice."""
+    test: float = 0.1
+    """Share in the test slice, the latest."""
+    seed: int = 0
+    """Seed of the split of each user's items where events have no time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured."""
+
+    max_users: int = 0
+    """Evaluate at most this many listeners, drawn by seed; 0 takes all."""
+    seed: int = 0
+    """Seed of the draw and of the random baseline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """What the search over hyper-parameters may try, on the tune slice."""
+
+    regularization: tuple[float, float] = (0.1, 300.0)
+    """Range of lambda, searched on a log scale."""
+    alpha: tuple[float, float] = (0.3, 100.0)
+    """Range of alpha, searched on a log scale."""
+    factors: tuple[int, ...] = (16, 32, 64, 128)
+    """Factor counts to choose from."""
+    metric: str = "ndcg@10"
+    """What is maximised."""
+    seed: int = 0
+    """Seed of the search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingConfig:
+    """How the server answers."""
+
+    max_k: int = 1000
+    """The longest list that a request may ask for."""
+    replicas: int = 1
+    """Processes that answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every stage, in the order in which data meets it."""
+
+    interactions: InteractionsConfig = field(default_factory=InteractionsConfig)
+    collaborative: CollaborativeConfig = field(default_factory=CollaborativeConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    slices: SlicesConfig = field(default_factory=SlicesConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    serving: ServingConfig = field(default_factory=ServingConfig)
+
+    @classmethod
+    def from_dict(cls, sections: Mapping[str, Any], *, source: str = "configuration") -> Config:
+        """Build a configuration from nested mappings, as read from TOML or JSON.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown section or key (the nearest is named) and for a value of another type.
+        """
+        stages = {stage.name: stage.default_factory for stage in fields(cls)}
+        made: dict[str, Any] = {}
+        for name, section in sections.items():
+            if name not in stages:
+                raise ConfigError(_unknown(source, "section", f"[{name}]", name, stages))
+            if not isinstance(section, Mapping):
+                raise ConfigError(f"{source}: {name} must be a section [{name}], got {section!r}")
+            made[name] = _stage(stages[name](), section, f"{source}: [{name}]")  # type: ignore[operator]
+        return cls(**made)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return nested plain dictionaries, ready for JSON; `from_dict` takes them back."""
+        return asdict(self)
+
+    def to_toml(self) -> str:
+        """Return TOML text with every key; `load_config` takes it back."""
+        return "\n".join(
+            f"[{stage}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in section.items())
+            for stage, section in self.to_dict().items()
+        )
+
+    def override(self, assignments: Sequence[str]) -> Config:
+        """Return a copy with ``stage.key=value`` assignments applied, in order.
+
+        A value is TOML (``true``, ``0.1``, ``[16, 32]``); a bare word is taken as a string.
+        """
+        sections = self.to_dict()
+        for assignment in assignments:
+            path, separator, text = assignment.partition("=")
+            stage, dot, key = path.strip().partition(".")
+            if not separator or not dot:
+                raise ConfigError(f"--set {assignment!r}: want stage.key=value")
+            if stage not in sections:
+                raise ConfigError(_unknown("--set", "section", f"[{stage}]", stage, sections))
+            try:
+                value = tomllib.loads(f"value = {text}")["value"]
+            except tomllib.TOMLDecodeError:
+                value = text.strip()
+            checked = _stage(getattr(self, stage), {key: value}, f"--set: [{stage}]")
+            sections[stage][key] = getattr(checked, key)
+        return Config.from_dict(sections, source="--set")
+
+
+def load_config(path: str | Path | None = None, assignments: Sequence[str] = ()) -> Config:
+    """Read a TOML file (or take the defaults) and apply ``stage.key=value`` assignments."""
+    config = Config()
+    if path is not None:
+        try:
+            sections = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}; give an existing TOML file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}") from error
+        config = Config.from_dict(sections, source=str(path))
+    return config.override(assignments)
+
+
+def _stage(stage: Any, section: Mapping[str, Any], where: str) -> Any:
+    types = get_type_hints(type(stage))
+    values: dict[str, Any] = {}
+    for key, value in section.items():
+        if key not in types:
+            raise ConfigError(_unknown(where, "key", key, key, types))
+        values[key] = _coerce(value, types[key], f"{where} {key}")
+    return replace(stage, **values)
+
+
+def _coerce(value: Any, wanted: Any, where: str) -> Any:
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise ConfigError(f"{where}: want one of {', '.join(get_args(wanted))}, got {value!r}")
+        return value
+    if get_origin(wanted) is tuple:
+        types = get_args(wanted)
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: want a list, got {value!r}")
+        if types[-1] is Ellipsis:
+            types = (types[0],) * len(value)
+        if len(types) != len(value):
+            raise ConfigError(f"{where}: want {len(types)} values, got {len(value)}")
+        return tuple(_coerce(v, t, where) for v, t in zip(value, types, strict=True))
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not wanted:
+        raise ConfigError(f"{where}: want {wanted.__name__}, got {value!r}")
+    return value
+
+
+def _unknown(where: str, what: str, shown: str, name: str, known: Mapping[str, Any]) -> str:
+    close = nearest(name, known)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    return f"{where}: unknown {what} {shown}; {hint}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value)

@@ -175,7 +175,7 @@ class Transaction:
 
 
 def complete(table: str, batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.RecordBatch:
-    """Return `batch` with exactly the columns of `schema`, absent ones filled with default or null."""
+    """Return `batch` with exactly the columns of `schema`, absent ones filled."""
     defaults = TABLES[table].defaults
     columns = []
     for column in schema:

@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Train what DATASET has data for into a new version in MODELS and let it serve."""
     from recsys.bundle import Models
-    from recsys.cluster.local import backend_of
+    from recsys.cluster.session import backend_of
     from recsys.data.dataset import Dataset
     from recsys.pipeline import build, read_source
 

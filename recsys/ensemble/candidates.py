@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from recsys.data.interactions import Interactions
 from recsys.retrieval.exact import ExactIndex
 
-__all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "profiles"]
+__all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "profiles", "unit"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Space:
     ) -> None:
         self.vectors = vectors
         self.index = ExactIndex(vectors, biases)
-        self.known: NDArray[np.bool_] = np.asarray(vectors).any(axis=1)
+        self.known: NDArray[np.bool_] = np.asarray((vectors != 0).any(axis=1))
 
     def search(
         self,
@@ -151,6 +151,12 @@ def profiles(history: csr_array, vectors: NDArray[np.float32]) -> NDArray[np.flo
     """
     played, where = np.unique(history.indices, return_inverse=True)
     narrow = csr_array((history.data, where, history.indptr), (history.shape[0], len(played)))
-    sums = np.asarray(narrow @ np.asarray(vectors[played]), np.float32)
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0)
+    return unit(np.asarray(narrow @ np.asarray(vectors[played]), np.float32))
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n, d) rows of length 1; zero rows stay zero."""
+    scaled: NDArray[np.float32] = np.zeros(vectors.shape, np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.divide(vectors, lengths, out=scaled, where=lengths > 0)
+    return scaled

@@ -24,7 +24,7 @@ from scipy.sparse import csr_array
 
 from recsys.data.catalogue import Catalogue
 
-__all__ = ["Credit", "Reasons"]
+__all__ = ["Credit", "Reasons", "inner_products"]
 
 Credit = Callable[[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]], NDArray[np.float32]]
 """(played rows, their evidence, item rows) -> (n_items, n_played): how much each play speaks for
@@ -139,6 +139,17 @@ class Reasons:
         if self.catalogue.artists[artist] == id:
             return title or name
         return f"{title or id} by {name}"
+
+
+def inner_products(vectors: NDArray[np.float32]) -> Credit:
+    """Return the credit by nearness: the inner product of the play's and the item's vectors."""
+
+    def credit(
+        played: NDArray[np.int32], evidence: NDArray[np.float32], items: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        return np.asarray(vectors[items] @ vectors[played].T)
+
+    return credit
 
 
 def _meet(a: NDArray[np.int32], b: NDArray[np.int32]) -> bool:

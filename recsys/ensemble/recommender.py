@@ -1,11 +1,7 @@
 """The ensemble: one trained version that makes lists, finds what is similar, and says why.
 
-Enters: a `Bundle`. Leaves: lists of `Recommendation`. Candidates come from every space that the
-version has (candidates.py), reciprocal-rank fusion orders them (blend.py), repeats go (rerank.py),
-and reasons.py writes the sentences. Discover Weekly is such a list, frozen for its week (weekly.py).
-
-A listener gets as many items as they asked for while that many exist: where the first candidates do
-not suffice, everything is ranked.
+Enters: a `Bundle`. Leaves: lists of `Recommendation`. lists.py makes a list, reasons.py writes its
+sentences, weekly.py freezes a Discover Weekly for its week, similar.py finds neighbours.
 """
 
 from __future__ import annotations
@@ -24,25 +20,19 @@ from recsys.bundle import Bundle
 from recsys.collaborative.factors import Factors
 from recsys.config import Config, EnsembleConfig
 from recsys.data.catalogue import Catalogue
-from recsys.data.interactions import Interactions, weigh_streams
-from recsys.ensemble.blend import Blend, fuse
+from recsys.data.interactions import Interactions, transform_streams
 from recsys.ensemble.candidates import Listeners, Popularity, Space, played_by, positive, profiles
-from recsys.ensemble.reasons import Credit, Reasons
-from recsys.ensemble.rerank import rerank
+from recsys.ensemble.lists import SOURCES, ListMaker, choose_weights
+from recsys.ensemble.reasons import Reasons, inner_products
 from recsys.ensemble.similar import Neighbourhoods
 from recsys.ensemble.weekly import Shelf, WeeklyList, weeks_before
-from recsys.errors import UsageError, nearest
+from recsys.errors import UsageError
 from recsys.text.model import TextModel
 
 __all__ = ["SOURCES", "HybridRecommender", "Recommendation"]
 
-SOURCES = ("collaborative", "text", "audio", "popularity")
-"""Where candidates come from; a version has some of the first three and always the last."""
-
 _WEEKLY_K = 30
 _WEEKS_REMEMBERED = 4
-_BATCH_CELLS = 1_000_000
-"""Candidates that one batch may hold in memory per source."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +100,7 @@ class HybridRecommender:
         self._neighbourhoods = Neighbourhoods(
             catalogue, interactions, self.spaces, factors=factors, text=text
         )
-        credits = {name: inner_product_credit(space.vectors) for name, space in self._spaces.items()}
+        credits = {name: inner_products(space.vectors) for name, space in self._spaces.items()}
         shared_terms = None if text is None else text.shared_terms
         self._reasons = Reasons(catalogue, listeners, credits, shared_terms)
 
@@ -237,15 +227,14 @@ class HybridRecommender:
         artist is capped; still no recording stands twice.
         """
         k = self._checked(k)
-        chosen, eligible = self._weights(weights), self.eligible(kind)
+        make = self._list_maker(weights, kind, capped=rerank)
         items = np.full((len(users), k), -1, np.int32)
         scores = np.full((len(users), k), -np.inf)
-        size = max(1, _BATCH_CELLS // max(1, self._depth(k)))
+        size = make.batch_size(k)
         for start in range(0, len(users), size):
             batch = self._listeners(users[start : start + size])
-            lists = self._lists(batch, k, chosen, eligible, capped=rerank)
             part = slice(start, start + size)
-            items[part], scores[part] = lists.padded(len(batch), k)
+            items[part], scores[part] = make(batch, k).padded(len(batch), k)
         return items, scores
 
     def similar(
@@ -290,9 +279,9 @@ class HybridRecommender:
         kind: str | None = None,
     ) -> list[Recommendation]:
         """Make one listener's list with its reasons."""
-        chosen = self._weights(weights)
-        lists = self._lists(listener, self._checked(k), chosen, self.eligible(kind), capped=True)
-        signals = [dict(zip(chosen, row, strict=True)) for row in lists.signals.tolist()]
+        make = self._list_maker(weights, kind, capped=True)
+        lists = make(listener, self._checked(k))
+        signals = [dict(zip(make.weights, row, strict=True)) for row in lists.signals.tolist()]
         reasons = self._reasons.sentences(listener.history, listener.heard, lists.item, signals)
         return [
             self._entry(rank, *parts)
@@ -313,65 +302,26 @@ class HybridRecommender:
             reasons=reasons,
         )
 
-    def _lists(
-        self,
-        listeners: Listeners,
-        k: int,
-        weights: Mapping[str, float],
-        eligible: NDArray[np.bool_],
-        *,
-        capped: bool,
-    ) -> Blend:
-        """Make lists of up to `k`; rank everything for those whom the candidates do not fill."""
-        depth, n_items = self._depth(k), self.catalogue.n_items
-        lists = self._ranked(listeners, k, depth, weights, eligible, capped)
-        n_found = np.bincount(lists.listener, minlength=len(listeners))
-        n_unheard = eligible.sum() - listeners.heard.astype(np.int64) @ eligible.astype(np.int64)
-        short = np.flatnonzero((n_found < k) & (n_unheard > depth))
-        if not len(short):
-            return lists
-        parts = [lists.take(~np.isin(lists.listener, short))]
-        for row in short:
-            full = self._ranked(listeners.take(np.array([row])), k, n_items, weights, eligible, capped)
-            parts.append(replace(full, listener=full.listener + row))
-        return Blend.join(parts)
-
-    def _ranked(
-        self,
-        listeners: Listeners,
-        k: int,
-        depth: int,
-        weights: Mapping[str, float],
-        eligible: NDArray[np.bool_],
-        capped: bool,
-    ) -> Blend:
-        """Fuse the first `depth` candidates of every source and take out repeats."""
-        settings, catalogue = self.config.ensemble, self.catalogue
-        candidates = {}
-        for name, weight in weights.items():
-            if name == "popularity":
-                # Even at weight 0 it fills the list after everything that has a score.
-                found = self._popularity.search(depth, exclude=listeners.heard, allowed=eligible)
-            elif weight > 0 and name in listeners.queries:
-                found, _ = self._spaces[name].search(
-                    listeners.queries[name], depth, exclude=listeners.heard, allowed=eligible
-                )
-            else:
-                found = np.full((len(listeners), 0), -1, np.int32)
-            candidates[name] = found
-        blend = fuse(
-            candidates,
-            weights,
+    def _list_maker(
+        self, weights: Mapping[str, float] | None, kind: str | None, *, capped: bool
+    ) -> ListMaker:
+        settings = self.config.ensemble
+        return ListMaker(
+            spaces=self._spaces,
+            popularity=self._popularity,
+            weights=choose_weights(self._spaces, settings, weights),
+            eligible=self.eligible(kind),
+            recording=self.catalogue.recording,
+            artist=self.catalogue.item_artist,
+            candidates_per_source=settings.candidates_per_source,
             rank_offset=settings.rank_offset,
-            tie_break=self._popularity.place,
-        )
-        return rerank(
-            blend,
-            k,
-            recording=catalogue.recording,
-            artist=catalogue.item_artist,
             max_per_artist=settings.max_per_artist if capped else 0,
         )
+
+    def _checked(self, k: int) -> int:
+        if k < 1:
+            raise UsageError(f"k: want 1 or more, got {k}")
+        return min(k, self.catalogue.n_items)
 
     def _listeners(self, users: NDArray[np.integer]) -> Listeners:
         """Return known users, by row, as those for whom lists are made."""
@@ -387,11 +337,13 @@ class HybridRecommender:
             if not (isfinite(plays) and plays > 0):
                 raise UsageError(f"history: plays of {item_id!r}: want above 0, got {plays}")
         rows = np.array([self.catalogue.items.require(item_id) for item_id, _ in history], np.int32)
-        plays = np.array([plays for _, plays in history], np.float64)
+        n_plays = np.array([plays for _, plays in history], np.float64)
         shape = (1, self.catalogue.n_items)
-        streams = csr_array((plays, (np.zeros(len(rows), np.int32), rows)), shape)
-        evidence = stream_evidence(streams, self.config.interactions)
-        heard = csr_array(shape, dtype=np.int8)
+        streams = csr_array((n_plays, (np.zeros(len(rows), np.int32), rows)), shape=shape)
+        settings = self.config.interactions
+        streams.data = settings.stream * transform_streams(streams, settings)
+        evidence = streams.astype(np.float32)
+        heard = csr_array(np.zeros(shape, np.int8))
         queries = self._profiles(evidence)
         if self.factors is not None and len(rows):
             queries["collaborative"] = self.factors.fold_in(evidence)[0]
@@ -405,25 +357,3 @@ class HybridRecommender:
         """Return the rows of all items that are a recording of one of `items`."""
         recording = self.catalogue.recording
         return np.flatnonzero(np.isin(recording, recording[items]))
-
-    def _weights(self, given: Mapping[str, float] | None) -> dict[str, float]:
-        """Return the weight of every source that the version has, in the order of `SOURCES`."""
-        for name, weight in (given or {}).items():
-            if name not in SOURCES:
-                close = nearest(name, SOURCES)
-                hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(SOURCES)}"
-                raise UsageError(f"weights: no source {name!r}; {hint}")
-            if not (isfinite(weight) and weight >= 0):
-                raise UsageError(f"weights: {name}: want 0 or more, got {weight}")
-        has = [name for name in SOURCES if name in self._spaces or name == "popularity"]
-        configured = {name: float(getattr(self.config.ensemble, name)) for name in has}
-        return configured | {n: float(w) for n, w in (given or {}).items() if n in configured}
-
-    def _depth(self, k: int) -> int:
-        """Return how many candidates of each source a list of `k` is made from at first."""
-        return min(self.catalogue.n_items, max(self.config.ensemble.candidates_per_source, 2 * k))
-
-    def _checked(self, k: int) -> int:
-        if k < 1:
-            raise UsageError(f"k: want 1 or more, got {k}")
-        return min(k, self.catalogue.n_items)

@@ -19,7 +19,7 @@ from recsys.data.catalogue import Catalogue
 from recsys.data.identity import Ids
 from recsys.data.interactions import Interactions
 from recsys.ensemble.blend import fuse
-from recsys.ensemble.candidates import Space, positive, profiles
+from recsys.ensemble.candidates import Space, positive, profiles, unit
 from recsys.errors import UsageError
 from recsys.text.model import TextModel
 
@@ -115,8 +115,8 @@ class Neighbourhoods:
         if kind == "artist" and model == "text" and self._text is not None:
             return self._text.artist_vectors
         if kind == "user" and model == "collaborative" and self._factors is not None:
-            return _unit(self._factors.user_factors)
-        items = _unit(self._vectors[model])
+            return unit(self._factors.user_factors)
+        items = unit(self._vectors[model])
         if kind == "item":
             return items
         if kind == "artist":
@@ -130,7 +130,3 @@ class Neighbourhoods:
         shape = (self._catalogue.n_artists, self._catalogue.n_items)
         return csr_array((np.ones(len(items), np.float32), (artists, items)), shape)
 
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)

@@ -94,12 +94,12 @@ def weeks_before(week: str, n: int) -> list[str]:
     """
     match = _WEEK.fullmatch(week)
     try:
-        monday = date.fromisocalendar(*(int(part) for part in match.groups()), 1) if match else None
-        if monday is not None:
-            return [week_of(monday - timedelta(weeks=back)) for back in range(1, n + 1)]
+        if match is None:
+            raise ValueError(week)
+        monday = date.fromisocalendar(int(match[1]), int(match[2]), 1)
+        return [week_of(monday - timedelta(weeks=back)) for back in range(1, n + 1)]
     except (ValueError, OverflowError):
-        pass
-    raise UsageError(f"week: want an ISO week like 2026-W47, got {week!r}")
+        raise UsageError(f"week: want an ISO week like 2026-W47, got {week!r}") from None
 
 
 def _file(user_id: str, week: str) -> str:

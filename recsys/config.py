@@ -104,6 +104,10 @@ class TextConfig:
     """Vocabulary kept, the most frequent first."""
     min_documents: int = 2
     """A term said in fewer documents is dropped."""
+    dimensions: int = 256
+    """Length of an artist's and an item's text vector."""
+    lean: float = 2.0
+    """An item of whom this many voices speak leans half on its artist; 0: only where none speak."""
 
 
 @dataclass(frozen=True, kw_only=True)

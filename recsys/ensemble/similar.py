@@ -129,4 +129,3 @@ class Neighbourhoods:
         artists = self._catalogue.item_artist[items]
         shape = (self._catalogue.n_artists, self._catalogue.n_items)
         return csr_array((np.ones(len(items), np.float32), (artists, items)), shape)
-

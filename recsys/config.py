@@ -76,6 +76,8 @@ class CollaborativeConfig:
     """lambda, the weight of the squared factor norms."""
     alpha: float = 10.0
     """Confidence of observed evidence: c = 1 + alpha |r|."""
+    confidence: Literal["excess", "total"] = "excess"
+    """excess: alpha |r| comes on top of 1; total: c = alpha |r|, the convention of `implicit`."""
     bias: bool = True
     """Learn a scalar bias per user and per item."""
     regularization_exponent: float = 0.0

@@ -169,19 +169,23 @@ class Bundle:
         where = f"{folder.path}/versions/{version}/manifest.json"
         try:
             manifest = json.loads(folder.read(f"versions/{version}/manifest.json"))
-        except ValueError as error:
-            raise BundleError(f"{where}: not JSON ({error}); activate another version") from error
-        if manifest.get("schema", 0) > _SCHEMA:
+            schema = int(manifest["schema"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"{where}: damaged ({error!r}); activate another version") from error
+        if schema > _SCHEMA:
             raise BundleError(
-                f"{where}: written by a newer recsys (schema {manifest['schema']}, "
+                f"{where}: written by a newer recsys (schema {schema}, "
                 f"known {_SCHEMA}); upgrade recsys or activate another version"
             )
-        self.made_at: str = manifest["made_at"]
-        self.facts: Mapping[str, Any] = manifest["facts"]
-        self.arrays: dict[str, list[Block]] = {
-            name: [Block(b["sha256"], tuple(b["shape"]), b["dtype"]) for b in blocks]
-            for name, blocks in manifest["arrays"].items()
-        }
+        try:
+            self.made_at: str = manifest["made_at"]
+            self.facts: Mapping[str, Any] = manifest["facts"]
+            self.arrays: dict[str, list[Block]] = {
+                name: [Block(b["sha256"], tuple(b["shape"]), b["dtype"]) for b in blocks]
+                for name, blocks in manifest["arrays"].items()
+            }
+        except (AttributeError, TypeError, KeyError) as error:
+            raise BundleError(f"{where}: damaged ({error!r}); activate another version") from error
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays

@@ -41,7 +41,7 @@ class Version:
         users = version.recommender.catalogue.users
         if len(users):
             version.recommender.recommend(users[0], 10)
-        _ = version.listeners, version.names
+        _ = version.listeners, version.plays, version.names
         return version
 
     @property
@@ -54,6 +54,12 @@ class Version:
         """(n_items,) how many listeners streamed each item."""
         plays = self.recommender.interactions.plays
         return np.bincount(plays.indices, minlength=plays.shape[1])
+
+    @cached_property
+    def plays(self) -> NDArray[np.float64]:
+        """(n_items,) how often each item was streamed."""
+        plays = self.recommender.interactions.plays
+        return np.bincount(plays.indices, plays.data, minlength=plays.shape[1])
 
     @cached_property
     def names(self) -> Names:

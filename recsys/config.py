@@ -35,7 +35,7 @@ class InteractionsConfig:
     """How events become evidence: w = weight(kind) * g(value) * decay(at)."""
 
     stream: float = 1.0
-    """Weight of one played stream."""
+    """Weight of the transformed stream count."""
     save: float = 3.0
     """Weight of a save to the library."""
     playlist_add: float = 3.0
@@ -48,8 +48,20 @@ class InteractionsConfig:
     """Weight of a skip; it counts against the item."""
     transform: Literal["linear", "log", "bm25"] = "log"
     """g of the summed stream count n: n, log(1 + n), or BM25 (saturation, length normalised)."""
+    bm25_k1: float = 100.0
+    """Streams at which BM25 reaches half of its limit k1 + 1, for a listener of mean length."""
+    bm25_b: float = 0.8
+    """How much BM25 discounts those who stream more than the mean: 0 not at all, 1 wholly."""
     half_life_days: float = 0.0
     """An event this old counts half; 0 turns decay off. Untimed events never decay."""
+    played_share: bool = True
+    """A stream counts by the share that was played, where ms_played and duration are known."""
+    recommended: float = 1.0
+    """Factor of events that a recommendation brought about (organic = false)."""
+    rating: float = 1.0
+    """Weight of one star above `neutral_stars`; one below it counts as much against the item."""
+    neutral_stars: float = 3.0
+    """The rating that says nothing. Explicit feedback takes the stars as they are instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +76,8 @@ class CollaborativeConfig:
     """lambda, the weight of the squared factor norms."""
     alpha: float = 10.0
     """Confidence of observed evidence: c = 1 + alpha |r|."""
+    confidence: Literal["excess", "total"] = "excess"
+    """excess: alpha |r| comes on top of 1; total: c = alpha |r|, the convention of `implicit`."""
     bias: bool = True
     """Learn a scalar bias per user and per item."""
     regularization_exponent: float = 0.0
@@ -92,6 +106,10 @@ class TextConfig:
     """Vocabulary kept, the most frequent first."""
     min_documents: int = 2
     """A term said in fewer documents is dropped."""
+    dimensions: int = 256
+    """Length of an artist's and an item's text vector."""
+    lean: float = 2.0
+    """An item of whom this many voices speak leans half on its artist; 0: only where none speak."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,6 +90,29 @@ class Folder:
         with self.writing(name) as stream:
             stream.write(content)
 
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless it is there already; return whether this call made it.
+
+        Of several writers on a local disk exactly one is first. A bucket cannot promise that:
+        there two writers within the same moment may both be told that they were.
+        """
+        if self.exists(name):
+            return False
+        if not self.is_local:
+            self.write(name, content)
+            return True
+        beside = f"{name}.{uuid.uuid4().hex[:8]}"
+        self.write(beside, content)
+        try:
+            # A link, unlike a rename, fails where the name is taken.
+            os.link(self.locate(beside), self.locate(name))
+        except FileExistsError:
+            return False
+        finally:
+            self.delete(beside)
+        _sync(self.locate(name).rpartition("/")[0])
+        return True
+
     def delete(self, name: str) -> None:
         """Delete one file; no error where there is none."""
         with suppress(FileNotFoundError):

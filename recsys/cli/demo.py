@@ -51,7 +51,9 @@ def command(
     note("5/5 a Discover Weekly")
     listener = world.truth.user_ids[0]
     _print_weekly(models, config, listener)
-    report.print()
+    print_table(
+        "Evaluation", report.columns(), report.rows(), caption="\n".join(report.summary())
+    )
     if not no_serve:
         from recsys.serving.local import serve_models
 

@@ -15,7 +15,7 @@ popularity    played by 412 listeners                      so many did; said whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,8 @@ _TRIED = 5
 """Plays that are tried, those with most credit first, until one has evidence."""
 _TERMS = 3
 """Terms named in a sentence."""
+_TERMS_READ = 12
+"""Terms read to find those, because some repeat words of others."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,10 @@ class Reasons:
             other = int(self.catalogue.item_artist[play])
             if other < 0 or other == artist:
                 continue
-            if shared := [term for term, _ in self.shared_terms(artist, other, _TERMS)]:
-                return f"described like {self.catalogue.artist_name(other)}: {', '.join(shared)}"
+            shared = _unlike(term for term, _ in self.shared_terms(artist, other, _TERMS_READ))
+            if shared:
+                named = ", ".join(shared[:_TERMS])
+                return f"described like {self.catalogue.artist_name(other)}: {named}"
         return ""
 
     def _audio(self, item: int, tried: list[int]) -> str:
@@ -150,6 +154,17 @@ def inner_products(vectors: NDArray[np.float32]) -> Credit:
         return np.asarray(vectors[items] @ vectors[played].T)
 
     return credit
+
+
+def _unlike(terms: Iterable[str]) -> list[str]:
+    """Return `terms` without those that share a word with an earlier one."""
+    kept: list[str] = []
+    words: set[str] = set()
+    for term in terms:
+        if words.isdisjoint(term.split()):
+            kept.append(term)
+            words.update(term.split())
+    return kept
 
 
 def _meet(a: NDArray[np.int32], b: NDArray[np.int32]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import isfinite
 
 import numpy as np
@@ -33,6 +33,8 @@ __all__ = ["SOURCES", "HybridRecommender", "Recommendation"]
 
 _WEEKLY_K = 30
 _WEEKS_REMEMBERED = 4
+_TERMS_CACHED = 100_000
+"""Pairs of artists whose shared terms are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class HybridRecommender:
             catalogue, interactions, self.spaces, factors=factors, text=text
         )
         credits = {name: inner_products(space.vectors) for name, space in self._spaces.items()}
-        shared_terms = None if text is None else text.shared_terms
+        shared_terms = None if text is None else lru_cache(_TERMS_CACHED)(text.shared_terms)
         self._reasons = Reasons(catalogue, listeners, credits, shared_terms)
 
     @classmethod

@@ -20,7 +20,11 @@ from pyarrow import fs
 
 from recsys.errors import InputError
 
-__all__ = ["Folder"]
+__all__ = ["AbandonedError", "Folder"]
+
+
+class AbandonedError(Exception):
+    """Raised inside of `Folder.writing`, it leaves no file; the raiser catches it again."""
 
 
 class Folder:

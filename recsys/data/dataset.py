@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from recsys.data.tables import TABLES
 from recsys.errors import InputError
-from recsys.storage import Folder
+from recsys.storage import AbandonedError, Folder
 
 __all__ = ["Dataset", "Part", "Transaction"]
 
@@ -141,7 +141,7 @@ class Dataset:
             transaction.discard()
             if isinstance(error, OSError):
                 raise InputError(
-                    f"{self.folder.path}: {error}; the dataset is as it was: make room, import again"
+                    f"{self.folder.path}: {error}; the dataset is as it was; make room and repeat"
                 ) from error
             raise
 
@@ -280,12 +280,8 @@ class _PartWriter:
         """Leave no file; the disk may refuse even what finishing it would write."""
         with suppress(OSError):
             self._parquet.close()
-        with suppress(_Abandoned, OSError), self._open:
-            raise _Abandoned
-
-
-class _Abandoned(Exception):
-    """Ends the writing of a file that nobody wants any more."""
+        with suppress(AbandonedError, OSError), self._open:
+            raise AbandonedError
 
 
 def complete(table: str, batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.RecordBatch:

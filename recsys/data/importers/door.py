@@ -22,6 +22,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.importers.reading import RawRows
 from recsys.data.validation import PRIVATE, check
 from recsys.errors import InputError
+from recsys.storage import AbandonedError
 
 __all__ = ["MAX_BAD_SHARE", "Admitted", "Door"]
 
@@ -106,7 +107,7 @@ class Door:
             self._rejects.write(text.encode() + b"\n")
         except OSError as error:
             where = f"{self._dataset.folder.path}/{self.rejects_file}"
-            raise InputError(f"{where}: {error}; make room, import again") from error
+            raise InputError(f"{where}: {error}; make room and repeat") from error
 
     def set_aside(self, raw: RawRows, wrong: NDArray[np.bool_], reason: str) -> RawRows:
         """Set the `wrong` rows aside for a rule of their format, and return the others."""
@@ -132,12 +133,8 @@ class Door:
         if keep:
             self._open.close()
             return
-        with suppress(_Dropped, OSError), self._open:
-            raise _Dropped
+        with suppress(AbandonedError, OSError), self._open:
+            raise AbandonedError
 
     def _tally(self, file: str) -> _Tally:
         return self._tallies.setdefault(file, _Tally())
-
-
-class _Dropped(Exception):
-    """Ends the writing of rejects of an import that failed for another reason."""

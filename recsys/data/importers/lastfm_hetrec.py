@@ -40,7 +40,7 @@ def _files(source: Path) -> list[Path]:
 
 def _read(files: list[Path], door: Door) -> Iterator[Admitted]:
     plays, artists, *tags = files
-    labels = _labels(*tags, door) if tags else {}
+    labels = _labels(tags, door) if tags else {}
     for raw in _rows(artists, door):
         named = door.admit("artists", raw.renamed({"id": "artist_id", "name": "name"}))
         yield named
@@ -69,8 +69,9 @@ def _rows(path: Path, door: Door, encoding: str = "utf-8") -> Iterator[RawRows]:
         yield from delimited(stream, path.name, layout, door.refuse)
 
 
-def _labels(tagged: Path, tags: Path, door: Door) -> dict[str, list[str]]:
+def _labels(files: list[Path], door: Door) -> dict[str, list[str]]:
     """Return each artist's tags, those of most listeners first."""
+    tagged, tags = files
     words: dict[str, str] = {}
     for raw in _rows(tags, door, "latin-1"):
         pairs = zip(raw["tagid"].to_pylist(), raw["tagvalue"].to_pylist(), strict=True)

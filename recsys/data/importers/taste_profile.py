@@ -1,9 +1,9 @@
 """taste-profile: the Echo Nest Taste Profile, streams of Million Song Dataset songs.
 
-train_triplets.txt (user, song, streams; tab-separated), or the folder with it. Where the folder has
-unique_tracks.txt (track<SEP>song<SEP>artist<SEP>title), the songs that were streamed get their title
-and artist; an artist is known by ``name:`` and the name. McFee, Bertin-Mahieux, Ellis, Lanckriet,
-"The Million Song Dataset challenge", WWW 2012.
+train_triplets.txt (user, song, streams; tab-separated), or the folder with it. Where the folder
+has unique_tracks.txt (track<SEP>song<SEP>artist<SEP>title), the songs that were streamed get their
+title and artist; an artist is known by ``name:`` and the name. McFee, Bertin-Mahieux, Ellis,
+Lanckriet, "The Million Song Dataset challenge", WWW 2012.
 """
 
 from __future__ import annotations

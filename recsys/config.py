@@ -122,6 +122,8 @@ class AudioConfig:
     """Mel bands of the spectrogram."""
     max_duration_s: float = 30.0
     """Seconds read of each recording, from its middle."""
+    dimensions: int = 64
+    """Length of an item's audio vector, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

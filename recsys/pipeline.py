@@ -122,9 +122,11 @@ def _train(
 ) -> str:
     """Train one model into the bundle; return why it could not be, or an empty string."""
     if name == "collaborative":
-        if not interactions.evidence.nnz:
-            return "no events"
-        train(interactions.evidence, config.collaborative, backend).write(writer)
+        explicit = config.collaborative.feedback == "explicit"
+        matrix = interactions.ratings if explicit else interactions.evidence
+        if not matrix.nnz:
+            return "no ratings" if explicit else "no events on items"
+        train(matrix, config.collaborative, backend).write(writer)
         return ""
     if name == "text":
         text = build_text(source.dataset, source.catalogue, config.text)

@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse import coo_array, csr_array
 
 from recsys import progress
 from recsys.config import TextConfig
@@ -75,12 +76,11 @@ def count(
     shares = csr_array(
         (about.share, (about.entity, about.document)), shape=(n_entities, n_documents)
     ).tocsc()
-    counts = csr_array((n_entities, len(terms)), dtype=np.float32)
+    counts: Any = csr_array((n_entities, len(terms)), dtype=np.float32)
     start = 0
     for said in _said(read(), terms):
         counts = counts + shares[:, start : start + said.shape[0]] @ said
         start += said.shape[0]
-    counts = csr_array(counts)
     counts.sort_indices()
     voices = np.bincount(about.entity, about.voice, minlength=n_entities)
     return CulturalVectors(terms, counts, voices.astype(np.float32))
@@ -103,7 +103,9 @@ def normalise(rows: csr_array) -> csr_array:
     """Return the rows scaled to unit length; empty rows stay empty."""
     lengths = np.sqrt(np.bincount(_row_of(rows), rows.data.astype(float) ** 2, rows.shape[0]))
     scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    return csr_array(diags_array(scale.astype(np.float32)) @ rows)
+    scaled = rows.copy()
+    scaled.data = (rows.data * scale[_row_of(rows)]).astype(np.float32)
+    return scaled
 
 
 def _row_of(rows: csr_array) -> NDArray[np.int64]:

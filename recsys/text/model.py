@@ -97,7 +97,9 @@ def build_text(dataset: Dataset, catalogue: Catalogue, config: TextConfig) -> Te
     weights = weigh(said.counts, n_artists=n_artists)
     vectors = _unit(weights @ leading_directions(weights, config.dimensions).T)
     artist_vectors, own = vectors[:n_artists], vectors[n_artists:]
-    item_vectors = _lean(own, said.voices[n_artists:], artist_vectors, catalogue.item_artist, config)
+    item_vectors = _lean(
+        own, said.voices[n_artists:], artist_vectors, catalogue.item_artist, config
+    )
     artist_terms = _without_own_names(weights[:n_artists], said.terms, catalogue)
     return TextModel(item_vectors, artist_vectors, said.terms, artist_terms)
 
@@ -128,7 +130,7 @@ def _lean(
     item_artist: NDArray[np.int32],
     config: TextConfig,
 ) -> NDArray[np.float32]:
-    """Return (n_items, d) unit rows: an item's own vector, and the less is said the more its artist.
+    """Return (n_items, d) unit rows: an item's own vector, leaning on its artist's.
 
     v / (v + lean) is the share of its own v voices, as in an estimate with `lean` prior voices.
     """
@@ -141,7 +143,9 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (n, d) float32 rows of unit length; rows of no length become zero."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     # What the projection lost altogether is rounding noise, not a direction.
-    return np.divide(rows, lengths, out=np.zeros(rows.shape, np.float32), where=lengths > 1e-6)
+    unit = np.zeros(rows.shape, np.float32)
+    np.divide(rows, lengths, out=unit, where=lengths > 1e-6)
+    return unit
 
 
 def _without_own_names(weights: csr_array, terms: Ids, catalogue: Catalogue) -> csr_array:

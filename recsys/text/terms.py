@@ -21,16 +21,16 @@ _MAX_WORD = 40
 _PHRASE = re.compile(r"[^.!?;:,()\[\]{}\"“”«»|<>/\\\n\r\t]+")
 _WORD = re.compile(r"[^\W_]+(?:['’&-][^\W_]+)*")
 
-STOP_WORDS = frozenset(
-    """
-    a about above after again all also am an and any are as at be because been before being below
-    between both but by can could did do does doing down during each few for from further had has
-    have having he her here hers him his how i if in into is it it's its itself just me more most
-    my no nor not now of off on once only or other our out over own s same she should so some such
-    t than that the their them then there these they this those through to too under until up very
-    was we were what when where which while who whom whose why will with would you your
-    """.split()
+_FUNCTION_WORDS = (
+    "a about above after again all also am an and any are as at be because been before "
+    "being below between both but by can could did do does doing down during each few for "
+    "from further had has have having he her here hers him his how i if in into is it "
+    "it's its itself just me more most my no nor not now of off on once only or other our "
+    "out over own s same she should so some such t than that the their them then there "
+    "these they this those through to too under until up very was we were what when where "
+    "which while who whom whose why will with would you your "
 )
+STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Function words of English; they carry grammar, not description."""
 
 

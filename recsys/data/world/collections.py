@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from recsys.data.world.listeners import Listeners
 from recsys.data.world.music import DAY_MS, END_MS, Music
-from recsys.data.world.names import listener_titles
+from recsys.data.world.names import WORDS, choose
 from recsys.data.world.plays import Log
 from recsys.data.world.scenes import SCENES
 
@@ -33,12 +33,13 @@ def make_collections(music: Music, listeners: Listeners, log: Log, *, seed: int)
 
     added = np.flatnonzero((log.kind == "playlist_add") & ~log.private)
     added = added[np.argsort(log.user[added], kind="stable")]
-    titles = listener_titles()
     for items in np.split(added, np.flatnonzero(np.diff(log.user[added])) + 1):
         if len(items) >= _SHORTEST:
             owner = listeners.user_ids[log.user[items[0]]]
-            title = titles[int(rng.integers(len(titles)))]
-            rows.append((f"mix-{owner}", title, owner, [music.item_ids[i] for i in log.item[items]]))
+            title = choose(WORDS["names"]["playlists"], rng)
+            rows.append(
+                (f"mix-{owner}", title, owner, [music.item_ids[i] for i in log.item[items]])
+            )
     identity, title_, owner_, members = zip(*rows, strict=True)
     return pa.table({
         "collection_id": identity,

@@ -25,10 +25,10 @@ N_TASTES = 3
 N_MONTHS = 12
 MONTH_MS = 364 * DAY_MS // N_MONTHS
 
-_SHARPNESS = 2.6  # length of a taste vector: how picky a listener is
-_PERSONAL = 0.35  # how far a taste strays from its scenes, per axis, before its length is set
+_SHARPNESS = 2.1  # length of a taste vector: how picky a listener is
+_PERSONAL = 0.3  # how far a taste strays from its scenes, per axis, before its length is set
 _DRIFT = 0.5  # how far it moves in the year
-_WHIM = 0.5
+_WHIM = 0.3
 _TREND = 0.15  # monthly step of an item's appeal
 
 
@@ -64,8 +64,8 @@ def make_listeners(*, seed: int, scale: float) -> Listeners:
     rng = np.random.default_rng([seed, 2])
     n = max(30, round(1000 * scale))
     start, end = _tastes(n, rng), _tastes(n, rng)
-    # (n, 12, 3, axes): most drift a little; a fifth end the year at wholly new tastes.
-    moves = np.where(rng.random((n, N_TASTES)) < 0.2, 1.0, _DRIFT * rng.random((n, N_TASTES)))
+    # (n, 12, 3, axes): most drift a little; an eighth end the year at wholly new tastes.
+    moves = np.where(rng.random((n, N_TASTES)) < 0.12, 1.0, _DRIFT * rng.random((n, N_TASTES)))
     way = np.linspace(0, 1, N_MONTHS)[None, :, None] * moves[:, None, :]
     tastes = (1 - way)[..., None] * start[:, None] + way[..., None] * end[:, None]
     tastes *= _SHARPNESS / np.linalg.norm(tastes, axis=-1, keepdims=True)
@@ -73,8 +73,10 @@ def make_listeners(*, seed: int, scale: float) -> Listeners:
     first, last = (rng.dirichlet(np.full(N_TASTES, 1.5), n) * many + 1e-9 for _ in range(2))
     time = np.linspace(0, 1, N_MONTHS)[None, :, None]
     shares = (1 - time) * first[:, None] + time * last[:, None]
-    late = rng.random(n) < 0.3
-    joined_day = np.where(late, rng.integers(0, 360, n), 0)
+    # Some join during the year; the newest have played next to nothing.
+    late, newest = rng.random(n) < 0.3, rng.random(n) < 0.05
+    joined_day = np.where(late, rng.integers(0, 350, n), 0)
+    joined_day = np.where(newest, rng.integers(345, 363, n), joined_day)
     weeks = (364 - joined_day) / 7
     return Listeners(
         seed=seed,
@@ -84,8 +86,8 @@ def make_listeners(*, seed: int, scale: float) -> Listeners:
         crowd=rng.lognormal(-0.1, 0.35, n),
         podcasts=np.where(rng.random(n) < 0.35, rng.normal(0.7, 0.7, n), -5.0),
         joined_ms=START_MS + joined_day * DAY_MS,
-        n_sessions=1 + rng.poisson(np.minimum(0.62 * rng.lognormal(0, 0.9, n), 5) * weeks),
-        repeats=rng.beta(5, 5, n),
+        n_sessions=1 + rng.poisson(np.minimum(0.72 * rng.lognormal(0, 0.9, n), 5.5) * weeks),
+        repeats=rng.beta(4.5, 5.5, n),
         hours=rng.choice([7.5, 12.5, 17.5, 20.5, 22.5], (n, N_TASTES)),
     )
 
@@ -96,7 +98,7 @@ def appeal_by_month(music: Music, *, seed: int) -> NDArray[np.float64]:
     walk = rng.normal(0, _TREND, (N_MONTHS, len(music.item_ids))).cumsum(axis=0)
     months = START_MS + (np.arange(N_MONTHS) + 0.5)[:, None] * MONTH_MS
     age = np.maximum(months - music.released_ms, 0) / MONTH_MS
-    return np.asarray(music.appeal + walk + 0.8 * np.exp(-age / 1.5))
+    return np.asarray(music.appeal + walk + 0.6 * np.exp(-age / 1.5))
 
 
 def odds(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -130,7 +131,7 @@ def _truth(
         mixed = np.einsum("uk,uki->ui", listeners.shares[rows, month], chances)
         preference[rows] = mixed[:, order]
 
-    def of_tracks(values: NDArray[np.generic], absent: float, dtype: type) -> NDArray[np.generic]:
+    def of_tracks(values: NDArray[Any], absent: float, dtype: type) -> NDArray[Any]:
         return np.where(tracks, values[order], absent).astype(dtype)
 
     return Truth(

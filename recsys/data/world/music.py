@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.data.world.names import artist_names, track_title
+from recsys.data.world.names import WORDS, artist_names, track_title
 from recsys.data.world.scenes import AXES, N_AUDIBLE, SCENES, scene_centres
 
 __all__ = ["DAY_MS", "END_MS", "START_MS", "Music", "make_music"]
@@ -22,10 +22,8 @@ END_MS = 1_762_128_000_000
 """2025-11-03 00:00 UTC, a Monday: the end of the world's year, never the wall clock."""
 START_MS = END_MS - 364 * DAY_MS
 
-_SCENE_NOISE, _ARTIST_NOISE, _ITEM_NOISE = 0.25, 0.55, 0.45  # per axis; centres are about 1
-_ARTIST_ZIPF, _ARTIST_APPEAL, _ITEM_APPEAL = 0.6, 0.3, 0.6
-_SHOWS = ("Liner Notes", "Needle Drop Hour", "Back of the Room", "Second Chorus", "Tape Op Talk")
-_TOPICS = ("how it began", "the studio years", "on tour", "an interview", "listeners' letters")
+_SCENE_NOISE, _ARTIST_NOISE, _ITEM_NOISE = 0.25, 0.55, 0.42  # per axis; centres are about 1
+_ARTIST_ZIPF, _ARTIST_APPEAL, _ITEM_APPEAL = 0.75, 0.3, 0.65
 _MARKETS = (["HK", "TW", "JP"], ["DE", "FR", "ES"], ["US", "CA"], ["BR", "PT"])
 
 
@@ -121,8 +119,8 @@ def make_music(*, seed: int, scale: float) -> Music:
     taste, artist, is_podcast = taste[order], artist[order], is_podcast[order]
     appeal = appeal[order] - 0.8 * is_single
     released = np.where(is_single, released[order] - 20, released[order])
-    names = artist_names(n_artists, rng)
-    shows = [f"{_SHOWS[s % len(_SHOWS)]} {s // len(_SHOWS) + 1}" for s in range(n_shows)]
+    names, hosts = artist_names(n_artists, rng), WORDS["names"]["shows"]
+    shows = [f"{hosts[s % len(hosts)]} {s // len(hosts) + 1}" for s in range(n_shows)]
     titles = _titles(artist[~is_single], n_artists, rng)
     until = np.full(len(order), END_MS + 3650 * DAY_MS)
     withdrawn = rng.choice(n_made, max(1, round(15 * scale)), replace=False)
@@ -194,7 +192,7 @@ def _release_days(
     """Return the day of release, counted from the start of the year; albums come out whole."""
     n = len(artist)
     days = np.where(rng.random(n) < 0.6, -rng.integers(0, 4000, n), rng.integers(0, 330, n))
-    fresh = rng.random(n) < 0.08  # the last five weeks
+    fresh = rng.random(n) < 0.06  # the last five weeks
     days = np.where(fresh, rng.integers(329, 364, n), days)[album]
     debut = rng.random(n_artists) < 0.05  # artists whose first music is that new
     is_debut = np.append(debut, np.zeros(artist.max() + 1 - n_artists, bool))[artist]
@@ -205,13 +203,14 @@ def _release_days(
 
 def _titles(artist: NDArray[np.int64], n_artists: int, rng: np.random.Generator) -> list[str]:
     titles: list[str] = []
+    topics = WORDS["names"]["topics"]
     taken: set[tuple[int, str]] = set()
     for row, owner in enumerate(artist.tolist()):
         title = track_title(rng)
         while (owner, title) in taken:
             title = track_title(rng)
         if owner >= n_artists:
-            title = f"Episode {row % 90 + 1}: {_TOPICS[row % len(_TOPICS)]}"
+            title = f"Episode {row % 90 + 1}: {topics[row % len(topics)]}"
         taken.add((owner, title))
         titles.append(title)
     return titles
@@ -236,15 +235,11 @@ def _isrcs(
     ]
 
 
-def _territories(
-    original: NDArray[np.int64], rng: np.random.Generator
-) -> list[list[str] | None]:
+def _territories(original: NDArray[np.int64], rng: np.random.Generator) -> list[list[str] | None]:
     """Return where an item may be played; None is everywhere."""
     market = rng.integers(len(_MARKETS), size=len(original))
     limited = rng.random(len(original)) < 0.04
-    return [
-        list(_MARKETS[market[row]]) if limited[row] else None for row in original.tolist()
-    ]
+    return [list(_MARKETS[market[row]]) if limited[row] else None for row in original.tolist()]
 
 
 def _labels(
@@ -280,7 +275,7 @@ def _sound(
     """Return tempo_bpm, key, minor, beats_per_bar, loudness_lufs of each item."""
     n = len(taste)
     pace, _, _, mood, force, sway = (taste + rng.normal(0, 0.15, taste.shape))[:, :N_AUDIBLE].T
-    tempo = np.clip(112 * np.exp(0.24 * pace), 60, 200)
+    tempo = np.clip(112 * np.exp(0.2 * pace), 60, 200)
     # A scene has a favourite key; its neighbours on the circle of fifths are as common.
     key = (5 * scene + 7 * rng.integers(-3, 4, n)) % 12
     minor = mood < rng.normal(0, 0.3, n)

@@ -108,8 +108,9 @@ def _sessions(listeners: Listeners, rng: np.random.Generator) -> _Slots:
     ends = plays[order].cumsum()
     place = np.arange(len(session)) - np.repeat(ends - plays[order], plays[order])
     at = start[session] + place * 210_000 + rng.integers(0, 60_000, len(session))
-    return _Slots(user[session], taste[session], session, place, at, radio[session],
-                  private[session])
+    return _Slots(
+        user[session], taste[session], session, place, at, radio[session], private[session]
+    )
 
 
 def _free_choices(
@@ -147,7 +148,8 @@ def _draw(
     n = bounds.shape[1]
     # Adding the row number makes all rows one ascending array, searched at once.
     flat = (bounds + np.arange(len(bounds))[:, None]).ravel()
-    return np.minimum(np.searchsorted(flat, rows + draw, side="right") - rows * n, n - 1)
+    found = np.searchsorted(flat, rows + draw, side="right") - rows * n
+    return np.asarray(np.minimum(found, n - 1))
 
 
 def _follow_habits(
@@ -217,7 +219,9 @@ def _events(
     n = len(item)
     artist = music.artist[item]
     length = (music.duration_s[item] * 1000).astype(np.int64)
-    heard = np.where(rng.random(n) < 0.15, (length * rng.uniform(0.4, 1, n)).astype(np.int64), length)
+    heard = np.where(
+        rng.random(n) < 0.15, (length * rng.uniform(0.4, 1, n)).astype(np.int64), length
+    )
     heard = np.where(skipped, np.minimum(rng.integers(1500, 29_000, n), length), heard)
     liked = playable & ~skipped
     saves = liked & (rng.random(n) < 0.25 * _logistic(liking - 1.5))

@@ -56,22 +56,33 @@ def _pole(adjectives: str, phrases: str) -> Pole:
 AXES = (
     Axis(
         "pace",
-        _pole("slow unhurried drowsy patient languid", "long slow fades, a walking pace, held notes"),
+        _pole(
+            "slow unhurried drowsy patient languid", "long slow fades, a walking pace, held notes"
+        ),
         _pole("fast breathless urgent racing restless", "a racing pulse, double time, sheer speed"),
     ),
     Axis(
         "brightness",
         _pole("dark muffled smoky shadowy murky", "low warm tones, a dark mix, muted strings"),
-        _pole("bright glassy shimmering crisp glittering", "bright bells, a clear top end, glass tones"),
+        _pole(
+            "bright glassy shimmering crisp glittering",
+            "bright bells, a clear top end, glass tones",
+        ),
     ),
     Axis(
         "busyness",
-        _pole("sparse bare minimal hushed spacious", "empty space, a bare arrangement, single notes"),
-        _pole("busy dense intricate crowded frantic", "rolling drums, layered parts, tight patterns"),
+        _pole(
+            "sparse bare minimal hushed spacious", "empty space, a bare arrangement, single notes"
+        ),
+        _pole(
+            "busy dense intricate crowded frantic", "rolling drums, layered parts, tight patterns"
+        ),
     ),
     Axis(
         "mood",
-        _pole("mournful brooding melancholy bleak wistful", "minor chords, a sad refrain, grey skies"),
+        _pole(
+            "mournful brooding melancholy bleak wistful", "minor chords, a sad refrain, grey skies"
+        ),
         _pole("sunny cheerful joyful playful upbeat", "major chords, a happy chorus, summer air"),
     ),
     Axis(
@@ -81,13 +92,24 @@ AXES = (
     ),
     Axis(
         "sway",
-        _pole("straight steady mechanical rigid square", "a straight beat, four on the floor, a grid"),
-        _pole("swaying lilting waltzing rolling swinging", "a waltz feel, a rocking metre, a gentle sway"),
+        _pole(
+            "straight steady mechanical rigid square", "a straight beat, four on the floor, a grid"
+        ),
+        _pole(
+            "swaying lilting waltzing rolling swinging",
+            "a waltz feel, a rocking metre, a gentle sway",
+        ),
     ),
     Axis(
         "era",
-        _pole("nostalgic vintage old-fashioned timeless antique", "old records, tape hiss, past summers"),
-        _pole("futuristic modern synthetic digital forward", "future cities, machine dreams, new tools"),
+        _pole(
+            "nostalgic vintage old-fashioned timeless antique",
+            "old records, tape hiss, past summers",
+        ),
+        _pole(
+            "futuristic modern synthetic digital forward",
+            "future cities, machine dreams, new tools",
+        ),
     ),
     Axis(
         "tongue",
@@ -101,18 +123,32 @@ AXES = (
     ),
     Axis(
         "scope",
-        _pole("intimate private homemade confiding personal", "a small room, whispered secrets, bedroom tapes"),
-        _pole("grand anthemic sweeping epic cinematic", "huge choruses, stadium lights, a full choir"),
+        _pole(
+            "intimate private homemade confiding personal",
+            "a small room, whispered secrets, bedroom tapes",
+        ),
+        _pole(
+            "grand anthemic sweeping epic cinematic", "huge choruses, stadium lights, a full choir"
+        ),
     ),
     Axis(
         "polish",
         _pole("raw ragged rough unpolished lo-fi", "first takes, cheap microphones, rough edges"),
-        _pole("polished sleek immaculate glossy refined", "studio craft, perfect takes, a glossy finish"),
+        _pole(
+            "polished sleek immaculate glossy refined",
+            "studio craft, perfect takes, a glossy finish",
+        ),
     ),
     Axis(
         "heart",
-        _pole("romantic lovelorn tender-hearted devoted smitten", "love letters, broken hearts, slow kisses"),
-        _pole("political angry defiant militant outspoken", "protest songs, picket lines, public anger"),
+        _pole(
+            "romantic lovelorn tender-hearted devoted smitten",
+            "love letters, broken hearts, slow kisses",
+        ),
+        _pole(
+            "political angry defiant militant outspoken",
+            "protest songs, picket lines, public anger",
+        ),
     ),
 )
 """The axes of taste; a positive coordinate leans to the `high` pole."""
@@ -136,62 +172,98 @@ def _scene(
 # pace, brightness, busyness, mood, force, sway | era, tongue, place, scope, polish, heart
 SCENES = (
     _scene(
-        "glass techno", None, 0.0, (1.2, 1, 1, -1, 1, -1.2, 2, 0.5, 1.2, 0, 1, 0),
+        "glass techno",
+        None,
+        0.0,
+        (1.2, 1, 1, -1, 1, -1.2, 2, 0.5, 1.2, 0, 1, 0),
         "hypnotic metallic strobing",
         "drum machines, warehouse nights, acid lines, modular synths, the dance floor",
     ),
     _scene(
-        "porch ballads", "en", 0.02, (-1, -1, -1, 0.8, -1, 1, -1.2, -1.2, -2, -1, 0, -1.2),
+        "porch ballads",
+        "en",
+        0.02,
+        (-1, -1, -1, 0.8, -1, 1, -1.2, -1.2, -2, -1, 0, -1.2),
         "homespun dusty weathered",
         "pedal steel, front porch stories, acoustic guitar, county roads, harmony singing",
     ),
     _scene(
-        "harbour soul", "en", 0.06, (-0.4, -0.6, 0.2, 1, 0, 0.4, -1, -1, 1, 0.3, 1.2, -1.4),
+        "harbour soul",
+        "en",
+        0.06,
+        (-0.4, -0.6, 0.2, 1, 0, 0.4, -1, -1, 1, 0.3, 1.2, -1.4),
         "velvety soulful yearning",
         "electric piano, horn stabs, call and response, falsetto lines, late night radio",
     ),
     _scene(
-        "fog metal", "en", 0.2, (1, -1.2, 1.2, -1.4, 2, 0.2, 0, 1.2, -1, 1.4, -0.8, 0.6),
+        "fog metal",
+        "en",
+        0.2,
+        (1, -1.2, 1.2, -1.4, 2, 0.2, 0, 1.2, -1, 1.4, -0.8, 0.6),
         "crushing doomed growling",
         "distorted guitars, blast beats, tremolo riffs, northern forests, funeral chords",
     ),
     _scene(
-        "paper chamber", "fr", 0.0, (-0.8, 1, -0.6, -0.2, -1, 1.2, -0.6, 1.2, 0, -0.8, 0.8, -0.8),
+        "paper chamber",
+        "fr",
+        0.0,
+        (-0.8, 1, -0.6, -0.2, -1, 1.2, -0.6, 1.2, 0, -0.8, 0.8, -0.8),
         "ornate fragile bookish",
         "string quartet, toy piano, pressed flowers, woodwind lines, art song",
     ),
     _scene(
-        "rooftop rap", "en", 0.6, (-0.6, -0.6, 1.2, -1, 1, -1, 0.8, 0.2, 2, 0, 0.2, 1.6),
+        "rooftop rap",
+        "en",
+        0.6,
+        (-0.6, -0.6, 1.2, -1, 1, -1, 0.8, 0.2, 2, 0, 0.2, 1.6),
         "streetwise boastful rhythmic",
         "sharp verses, sub bass, sampled loops, corner stories, quick rhymes",
     ),
     _scene(
-        "delta dub", "pt", 0.1, (-1, -1, 0, 0.2, 0.4, -0.2, -0.2, 0.8, 0.8, 0.4, -1.2, 1.2),
+        "delta dub",
+        "pt",
+        0.1,
+        (-1, -1, 0, 0.2, 0.4, -0.2, -0.2, 0.8, 0.8, 0.4, -1.2, 1.2),
         "echoing hazy deep",
         "tape echo, offbeat guitar, heavy bass lines, sound systems, river towns",
     ),
     _scene(
-        "lantern folk", "en", 0.0, (0.2, 0.2, 0, -1, -1, 1.4, -2, -0.6, -1.2, 0, -1, 0.8),
+        "lantern folk",
+        "en",
+        0.0,
+        (0.2, 0.2, 0, -1, -1, 1.4, -2, -0.6, -1.2, 0, -1, 0.8),
         "ancient haunting ballad-like",
         "fiddle tunes, murder ballads, drone strings, winter songs, unaccompanied voices",
     ),
     _scene(
-        "neon pop", "ko", 0.05, (0.8, 2, 0.4, 1.2, 1, -1, 1, -1, 1, 1, 2, -1),
+        "neon pop",
+        "ko",
+        0.05,
+        (0.8, 2, 0.4, 1.2, 1, -1, 1, -1, 1, 1, 2, -1),
         "catchy sugary sparkling",
         "big hooks, vocoder choruses, handclaps, key changes, pop perfection",
     ),
     _scene(
-        "garage sprint", "en", 0.3, (2, 0.8, 0.8, 0.8, 1.4, -1, -0.2, -1, 0.6, -0.8, -2, 1.6),
+        "garage sprint",
+        "en",
+        0.3,
+        (2, 0.8, 0.8, 0.8, 1.4, -1, -0.2, -1, 0.6, -0.8, -2, 1.6),
         "scrappy snotty shouted",
         "power chords, shouted choruses, basement shows, broken strings, two minute songs",
     ),
     _scene(
-        "moth ambient", None, 0.0, (-2, 0.4, -2, -0.2, -1.6, 0.2, 1.4, 1, -0.6, 0.4, 1, 0),
+        "moth ambient",
+        None,
+        0.0,
+        (-2, 0.4, -2, -0.2, -1.6, 0.2, 1.4, 1, -0.6, 0.4, 1, 0),
         "weightless glacial meditative",
         "slow drones, field recordings, granular clouds, sleeping music, endless reverb",
     ),
     _scene(
-        "carnival brass", "es", 0.03, (1, 0.4, 1.4, 1.6, 0.8, 1, -1, 0.2, 0, 1.4, -0.8, 0),
+        "carnival brass",
+        "es",
+        0.03,
+        (1, 0.4, 1.4, 1.6, 0.8, 1, -1, 0.2, 0, 1.4, -0.8, 0),
         "festive strutting boisterous",
         "brass bands, street parades, hand drums, trumpet solos, dancing crowds",
     ),
@@ -202,4 +274,4 @@ SCENES = (
 def scene_centres() -> NDArray[np.float64]:
     """Return (n_scenes, n_axes) float64, centred so that no axis is a mere offset."""
     centres = np.array([scene.centre for scene in SCENES], float)
-    return centres - centres.mean(axis=0)
+    return np.asarray(centres - centres.mean(axis=0))

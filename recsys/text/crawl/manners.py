@@ -23,6 +23,7 @@ from scrapy.settings import BaseSettings
 from scrapy.utils.httpobj import urlparse_cached
 
 from recsys.config import CrawlConfig
+from recsys.text.crawl.guard import RefusedError
 from recsys.text.crawl.state import Answer, canonical
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _ROBOT = "recsys"
 _ROBOTS_REDIRECTS = 5
 _ROBOTS_FRESH_S = 86_400.0
 """RFC 9309 2.4: robots.txt is not taken from a cache for more than 24 hours."""
+_ROBOTS_KNOWN = (200, 401, 403, 404, 410)
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -62,7 +64,7 @@ class RobotsMiddleware:
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
         self._config: CrawlConfig = crawler.settings["CRAWL"]
-        self._rules: dict[str, Protego | Forbidden] = {}
+        self._rules: dict[str, Protego | Forbidden | RefusedError] = {}
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> RobotsMiddleware:
@@ -70,7 +72,15 @@ class RobotsMiddleware:
         return cls(crawler)
 
     async def process_request(self, request: Request) -> None:
-        """Let `request` pass; Forbidden where robots.txt says no or cannot be had."""
+        """Let `request` pass.
+
+        Raises
+        ------
+        Forbidden
+            Where robots.txt says no or cannot be had.
+        RefusedError
+            Where the host may not be connected to.
+        """
         if "robots" in request.meta:
             return
         parts = urlparse_cached(request)
@@ -79,14 +89,16 @@ class RobotsMiddleware:
         if origin not in self._rules:
             self._rules[origin] = await self._ask(origin, parts.hostname or "")
         rules = self._rules[origin]
-        if isinstance(rules, Forbidden):
+        if isinstance(rules, Forbidden | RefusedError):
             raise rules
         if not rules.can_fetch(request.url, _ROBOT):
             raise Forbidden("robots.txt says no")
 
-    async def _ask(self, origin: str, host: str) -> Protego | Forbidden:
+    async def _ask(self, origin: str, host: str) -> Protego | Forbidden | RefusedError:
         try:
             response = await self._fetch(f"{origin}/robots.txt")
+        except RefusedError as error:
+            return error
         except Exception as error:  # whatever keeps us from the rules keeps us from the site
             return Forbidden(f"robots.txt cannot be had: {error}")
         if response.status >= 500 or response.status == 429:
@@ -155,6 +167,8 @@ class CachePolicy:
 
     def should_cache_response(self, response: Response, request: Request) -> bool:
         """Tell whether the answer is kept."""
+        if "robots" in request.meta:
+            return response.status in _ROBOTS_KNOWN
         return response.status == 200 and b"no-store" not in _cache_control(response)
 
     def is_cached_response_fresh(self, cachedresponse: Response, request: Request) -> bool:

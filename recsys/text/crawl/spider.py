@@ -110,8 +110,9 @@ class DocumentSpider(Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         """Yield nothing: the seeds are in the frontier already."""
-        for nothing in ():
-            yield nothing
+        nothing: tuple[Any, ...] = ()
+        for request in nothing:
+            yield request
 
     def request(self, link: Link) -> Request:
         """Return the Scrapy request for `link`."""

@@ -6,6 +6,7 @@ dashboard, and is closed to other local users by a token of its own.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from recsys.cluster.ray_backend import RayBackend
 from recsys.errors import UsageError
 
 __all__ = ["backend_of", "ray_session"]
+
+# Ray reads a process's token once, so all private clusters of this process share it.
+_TOKEN = secrets.token_hex(32)
 
 
 @contextmanager
@@ -32,17 +36,20 @@ def ray_session(*, num_cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Ray's default differs between its entry points, so the mode is always said (Ray 2.60).
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
     else:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Ray 2.60 turns tokens on by itself here, and only so: it read RAY_AUTH_MODE when it was
+        # imported. The token keeps it from writing one into the home folder.
+        os.environ.setdefault("RAY_AUTH_TOKEN", _TOKEN)
         ray.init(
             address="local",
             num_cpus=num_cpus,
             include_dashboard=False,
             log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
         )
     try:
         yield

@@ -25,6 +25,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "demo": "Make the demo world, train all, evaluate, print a Discover Weekly, serve.",
     "import": "Bring a source into a dataset.",
+    "crawl": "Crawl pages, feeds and sitemaps politely into a dataset.",
     "describe": "Print counts, density, time range and problems of a dataset.",
     "train": "Train what a dataset has data for into a new version.",
     "evaluate": "Measure every model on the events it has not seen.",

@@ -11,14 +11,13 @@ between processes costs more than the work of one request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
-from ray import serve
-from ray.serve import Application
 
 from recsys import __version__
 from recsys.bundle import Models
@@ -28,6 +27,9 @@ from recsys.serving.page import pages
 from recsys.serving.parameters import SentPaths
 from recsys.serving.problems import Problem, handle_errors
 from recsys.serving.routes import router
+
+if TYPE_CHECKING:
+    from ray.serve import Application
 
 __all__ = ["AppArgs", "build", "create_app"]
 
@@ -90,13 +92,18 @@ class Server:
         return create_app(self._args)
 
 
-def build(args: AppArgs) -> Application:
+def build(args: AppArgs | Mapping[str, Any]) -> Application:
     """Return the application for Ray Serve; serve_config.yaml names this function."""
+    # Serve checks the arguments only where an annotation is a class, and ours are postponed.
+    checked = AppArgs.model_validate(args)
+    # Serve reads its flags when it is imported, so an entry point must be able to set them first.
+    from ray import serve
+
     deployment = serve.deployment(
         serve.ingress()(Server),
         name="recsys",
-        num_replicas=args.replicas,
+        num_replicas=checked.replicas,
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         max_queued_requests=_MAX_QUEUED_REQUESTS,
     )
-    return deployment.bind(args)
+    return deployment.bind(checked)

@@ -36,7 +36,7 @@ class InteractionsConfig:
     """How events become evidence: w = weight(kind) * g(value) * decay(at)."""
 
     stream: float = 1.0
-    """Weight of one played stream."""
+    """Weight of the transformed stream count."""
     save: float = 3.0
     """Weight of a save to the library."""
     playlist_add: float = 3.0
@@ -49,8 +49,20 @@ class InteractionsConfig:
     """Weight of a skip; it counts against the item."""
     transform: Literal["linear", "log", "bm25"] = "log"
     """g of the summed stream count n: n, log(1 + n), or BM25 (saturation, length normalised)."""
+    bm25_k1: float = 100.0
+    """Streams at which BM25 reaches half of its limit k1 + 1, for a listener of mean length."""
+    bm25_b: float = 0.8
+    """How much BM25 discounts those who stream more than the mean: 0 not at all, 1 wholly."""
     half_life_days: float = 0.0
     """An event this old counts half; 0 turns decay off. Untimed events never decay."""
+    played_share: bool = True
+    """A stream counts by the share that was played, where ms_played and duration are known."""
+    recommended: float = 1.0
+    """Factor of events that a recommendation brought about (organic = false)."""
+    rating: float = 1.0
+    """Weight of one star above `neutral_stars`; one below it counts as much against the item."""
+    neutral_stars: float = 3.0
+    """The rating that says nothing. Explicit feedback takes the stars as they are instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +137,10 @@ class TextConfig:
     """Vocabulary kept, the most frequent first."""
     min_documents: int = 2
     """A term said in fewer documents is dropped."""
+    dimensions: int = 256
+    """Length of an artist's and an item's text vector."""
+    lean: float = 2.0
+    """An item of whom this many voices speak leans half on its artist; 0: only where none speak."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +153,8 @@ class AudioConfig:
     """Mel bands of the spectrogram."""
     max_duration_s: float = 30.0
     """Seconds read of each recording, from its middle."""
+    dimensions: int = 64
+    """Length of an item's audio vector, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

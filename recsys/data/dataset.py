@@ -76,14 +76,20 @@ class Dataset:
 
     def batches(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream a table's rows in order of import, in bounded memory, absent columns filled."""
-        schema = _projected(table, columns)
         for part in self.parts:
             if part.table == table:
-                with self.folder.filesystem.open_input_file(self.folder.locate(part.file)) as file:
-                    stored = pq.ParquetFile(file)
-                    present = [name for name in schema.names if name in stored.schema_arrow.names]
-                    for batch in stored.iter_batches(_ROW_GROUP, columns=present):
-                        yield complete(table, batch, schema)
+                yield from self.part_batches(part, columns)
+
+    def part_batches(
+        self, part: Part, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream the rows of one part, as `batches` does."""
+        schema = _projected(part.table, columns)
+        with self.folder.filesystem.open_input_file(self.folder.locate(part.file)) as file:
+            stored = pq.ParquetFile(file)
+            present = [name for name in schema.names if name in stored.schema_arrow.names]
+            for batch in stored.iter_batches(_ROW_GROUP, columns=present):
+                yield complete(part.table, batch, schema)
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return a whole table; of rows with the same key the latest import wins."""

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from itertools import chain
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +175,15 @@ class Tagger:
                 weights = np.zeros(arrays["shape"], np.int8)
                 weights[np.cumsum(arrays["rows"], dtype=np.int64)] = arrays["weights"]
                 words, classes = _unpack(arrays["words"]), _unpack(arrays["classes"])
-        except (ValueError, KeyError, IndexError, OSError, EOFError) as error:
+        except (
+            BadZipFile,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            OSError,
+            EOFError,
+        ) as error:
             raise InputError(f"not the weights of a tagger: {error}") from error
         return cls(weights, dict(zip(words, classes, strict=True)))
 
@@ -191,8 +200,8 @@ def _number(text: str) -> int:
     )
 
 
-def _pack(texts: object) -> NDArray[np.uint8]:
-    return np.frombuffer("\n".join(texts).encode(), np.uint8)  # type: ignore[call-overload]
+def _pack(texts: Iterable[str]) -> NDArray[np.uint8]:
+    return np.frombuffer("\n".join(texts).encode(), np.uint8)
 
 
 def _unpack(packed: NDArray[np.uint8]) -> list[str]:

@@ -19,6 +19,7 @@ __all__ = [
     "AudioConfig",
     "CollaborativeConfig",
     "Config",
+    "CrawlConfig",
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
@@ -35,7 +36,7 @@ class InteractionsConfig:
     """How events become evidence: w = weight(kind) * g(value) * decay(at)."""
 
     stream: float = 1.0
-    """Weight of one played stream."""
+    """Weight of the transformed stream count."""
     save: float = 3.0
     """Weight of a save to the library."""
     playlist_add: float = 3.0
@@ -48,8 +49,20 @@ class InteractionsConfig:
     """Weight of a skip; it counts against the item."""
     transform: Literal["linear", "log", "bm25"] = "log"
     """g of the summed stream count n: n, log(1 + n), or BM25 (saturation, length normalised)."""
+    bm25_k1: float = 100.0
+    """Streams at which BM25 reaches half of its limit k1 + 1, for a listener of mean length."""
+    bm25_b: float = 0.8
+    """How much BM25 discounts those who stream more than the mean: 0 not at all, 1 wholly."""
     half_life_days: float = 0.0
     """An event this old counts half; 0 turns decay off. Untimed events never decay."""
+    played_share: bool = True
+    """A stream counts by the share that was played, where ms_played and duration are known."""
+    recommended: float = 1.0
+    """Factor of events that a recommendation brought about (organic = false)."""
+    rating: float = 1.0
+    """Weight of one star above `neutral_stars`; one below it counts as much against the item."""
+    neutral_stars: float = 3.0
+    """The rating that says nothing. Explicit feedback takes the stars as they are instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +77,8 @@ class CollaborativeConfig:
     """lambda, the weight of the squared factor norms."""
     alpha: float = 10.0
     """Confidence of observed evidence: c = 1 + alpha |r|."""
+    confidence: Literal["excess", "total"] = "excess"
+    """excess: alpha |r| comes on top of 1; total: c = alpha |r|, the convention of `implicit`."""
     bias: bool = True
     """Learn a scalar bias per user and per item."""
     regularization_exponent: float = 0.0
@@ -85,6 +100,38 @@ class CollaborativeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrawlConfig:
+    """How the crawler behaves towards other people's machines, and what it keeps."""
+
+    depth: int = 1
+    """Links followed from a seed page; what a feed or sitemap lists counts as the seed itself."""
+    max_pages: int = 100_000
+    """Addresses handled in one crawl."""
+    delay_s: float = 1.0
+    """Seconds between two requests to one host; a longer Crawl-delay wins."""
+    max_delay_s: float = 120.0
+    """A host that asks for a longer Crawl-delay is left alone."""
+    timeout_s: float = 30.0
+    """Seconds from the start of a request to the last byte of its answer."""
+    max_bytes: int = 4_000_000
+    """Size of a body, on the wire and decompressed."""
+    max_redirects: int = 5
+    """Redirects followed from one address."""
+    max_attempts: int = 3
+    """Tries of one address, and failures in a row after which a host is left alone."""
+    language: str = "en"
+    """Texts in other languages (ISO 639-1) are dropped."""
+    min_words: int = 30
+    """Shorter texts are dropped."""
+    resemblance: float = 0.8
+    """Share of common word sequences from which two texts count as one."""
+    contact: str = ""
+    """Address or page at which site owners reach you; part of the user agent."""
+    allowed_networks: tuple[str, ...] = ()
+    """Private networks that may be fetched from, as 10.0.0.0/8; public ones always may."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """What is said about artists and items."""
 
@@ -92,6 +139,10 @@ class TextConfig:
     """Vocabulary kept, the most frequent first."""
     min_documents: int = 2
     """A term said in fewer documents is dropped."""
+    dimensions: int = 256
+    """Length of an artist's and an item's text vector."""
+    lean: float = 2.0
+    """An item of whom this many voices speak leans half on its artist; 0: only where none speak."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +155,8 @@ class AudioConfig:
     """Mel bands of the spectrogram."""
     max_duration_s: float = 30.0
     """Seconds read of each recording, from its middle."""
+    dimensions: int = 64
+    """Length of an item's audio vector, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +235,7 @@ class Config:
 
     interactions: InteractionsConfig = field(default_factory=InteractionsConfig)
     collaborative: CollaborativeConfig = field(default_factory=CollaborativeConfig)
+    crawl: CrawlConfig = field(default_factory=CrawlConfig)
     text: TextConfig = field(default_factory=TextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)

@@ -3,6 +3,8 @@
 An `Ids` is a sorted array of distinct UTF-8 strings: the row of an id is its place in the array.
 Kept as two plain arrays (offsets and bytes), so that it can be memory-mapped and searched without
 reading it. Row numbers never leave the process; ids never enter a kernel.
+
+`recordings` says which items are one recording under several ids: who heard one has heard all.
 """
 
 from __future__ import annotations
@@ -13,10 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from recsys.errors import NotFoundError, nearest
 
-__all__ = ["Ids"]
+__all__ = ["Ids", "normalise_title", "recordings", "string_arrays"]
+
+_SAME_DURATION_S = 2.0
 
 
 class Ids(Sequence[str]):
@@ -46,15 +52,7 @@ class Ids(Sequence[str]):
             ids = pa.array(ids, pa.large_string())
         # Arrow sorts strings by their bytes, which is the order that `row` searches.
         distinct = pc.drop_null(pc.unique(ids)).cast(pa.large_string())
-        if isinstance(distinct, pa.ChunkedArray):
-            distinct = distinct.combine_chunks()
-        ordered = distinct.take(pc.sort_indices(distinct))
-        _, offsets, content = ordered.buffers()
-        start = (
-            np.frombuffer(offsets, np.int64)[: len(ordered) + 1] if offsets else np.zeros(1, int)
-        )
-        text = np.frombuffer(content, np.uint8) if content else np.zeros(0, np.uint8)
-        return cls(start.copy(), text[: start[-1]].copy(), kind=kind)
+        return cls(*string_arrays(distinct.take(pc.sort_indices(distinct))), kind=kind)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -100,3 +98,90 @@ class Ids(Sequence[str]):
             else:
                 high = middle
         return low
+
+
+def string_arrays(
+    strings: pa.Array | pa.ChunkedArray,
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return (n + 1,) offsets and the UTF-8 bytes of `strings`; a null is an empty string."""
+    whole = pc.fill_null(strings.cast(pa.large_string()), "")
+    if isinstance(whole, pa.ChunkedArray):
+        whole = whole.combine_chunks()
+    _, offsets, content = whole.buffers()
+    if not len(whole) or offsets is None:
+        return np.zeros(1, np.int64), np.zeros(0, np.uint8)
+    places = np.frombuffer(offsets, np.int64)[whole.offset : whole.offset + len(whole) + 1]
+    text = np.frombuffer(content, np.uint8) if content else np.zeros(0, np.uint8)
+    return places - places[0], text[places[0] : places[-1]].copy()
+
+
+def normalise_title(titles: pa.Array) -> pa.Array:
+    """Return `titles` without case, punctuation and repeated spaces; null where nothing is left."""
+    folded = pc.utf8_lower(pc.utf8_normalize(titles.cast(pa.string()), form="NFKC"))
+    words = pc.utf8_trim(pc.replace_substring_regex(folded, r"[^\pL\pN]+", " "), " ")
+    # A title of signs only ("!!!") is still a title.
+    kept = pc.if_else(pc.equal(words, ""), pc.utf8_trim_whitespace(folded), words)
+    return pc.if_else(pc.equal(kept, ""), pa.scalar(None, pa.string()), kept)
+
+
+def recordings(
+    *,
+    isrc: pa.Array,
+    mbid: pa.Array,
+    artist: NDArray[np.int32],
+    title: pa.Array,
+    duration_s: NDArray[np.float32],
+) -> NDArray[np.int32]:
+    """Number the recordings behind the items.
+
+    Two items are one recording when their isrc or their mbid agree, or when artist, normalised
+    title and duration (within 2 s) do; and so is whatever a chain of such pairs connects. What is
+    unknown agrees with nothing.
+
+    Parameters
+    ----------
+    isrc, mbid, title
+        (n_items,) strings, null where unknown.
+    artist
+        (n_items,) artist rows, -1 where unknown.
+    duration_s
+        (n_items,) seconds, nan where unknown.
+
+    Returns
+    -------
+    (n_items,) int32; equal numbers are one recording.
+    """
+    n_items = len(artist)
+    isrc = pc.utf8_upper(pc.replace_substring(isrc.cast(pa.string()), "-", ""))
+    mbid = pc.utf8_lower(mbid.cast(pa.string()))
+    links = [_chain(_codes(isrc)), _chain(_codes(mbid))]
+    titles = _codes(normalise_title(title))
+    known = np.flatnonzero((titles >= 0) & (artist >= 0) & np.isfinite(duration_s))
+    order = known[np.lexsort((duration_s[known], titles[known], artist[known]))]
+    before, after = order[:-1], order[1:]
+    same = (
+        (artist[before] == artist[after])
+        & (titles[before] == titles[after])
+        & (duration_s[after] - duration_s[before] <= _SAME_DURATION_S)
+    )
+    links.append((before[same], after[same]))
+    start = np.concatenate([link[0] for link in links])
+    end = np.concatenate([link[1] for link in links])
+    graph = coo_array((np.ones(len(start), np.int8), (start, end)), shape=(n_items, n_items))
+    if not n_items:
+        return np.zeros(0, np.int32)
+    return np.asarray(connected_components(graph, directed=False)[1], np.int32)
+
+
+def _codes(values: pa.Array) -> NDArray[np.int64]:
+    """Return (n,) numbers that are equal where `values` are, -1 for null and empty ones."""
+    known = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
+    return np.asarray(pc.fill_null(known.dictionary_encode().indices, -1), np.int64)
+
+
+def _chain(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return pairs of rows that link all rows of equal code, one after the other."""
+    known = np.flatnonzero(codes >= 0)
+    order = known[np.argsort(codes[known], kind="stable")]
+    same = codes[order[:-1]] == codes[order[1:]]
+    return order[:-1][same], order[1:][same]

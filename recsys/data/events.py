@@ -1,0 +1,169 @@
+"""The listening log as columns: one row per event, ids turned into row numbers.
+
+Enters: a dataset's events table and its catalogue. Leaves: `Events`, ordered by time. Events are
+the same event when their event_id is (the latest import counts). Events without one are all
+counted, two equal rows twice. Of untimed events (counts are snapshots) on one user, item and kind
+the rows of the latest import that has any count, added up where there are several.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys.data.catalogue import NO_TIME, Catalogue, milliseconds
+from recsys.data.dataset import Dataset
+from recsys.data.identity import Ids
+from recsys.data.tables import EVENT_KINDS
+
+__all__ = ["NO_TIME", "Events", "kind_code", "read_events"]
+
+_COLUMNS = [
+    "event_id",
+    "user_id",
+    "item_id",
+    "artist_id",
+    "kind",
+    "value",
+    "at",
+    "ms_played",
+    "organic",
+]
+
+
+@dataclass(frozen=True)
+class Events:
+    """One row per event, in order of time; untimed events come first, in order of import."""
+
+    user: NDArray[np.int32]
+    """(n,) user rows."""
+    item: NDArray[np.int32]
+    """(n,) item rows, -1 where the event is about an artist only."""
+    artist: NDArray[np.int32]
+    """(n,) artist rows, -1 where the event does not say."""
+    kind: NDArray[np.int8]
+    """(n,) places in `recsys.data.tables.EVENT_KINDS`."""
+    value: NDArray[np.float32]
+    """(n,) streams counted, stars given, else 1."""
+    at: NDArray[np.int64]
+    """(n,) milliseconds since 1970, NO_TIME where unknown."""
+    ms_played: NDArray[np.int32]
+    """(n,) milliseconds, -1 where unknown."""
+    organic: NDArray[np.bool_]
+    """(n,) False where a recommendation brought the event about."""
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: NDArray[Any]) -> Events:
+        """Return the events of `rows` (ascending numbers) or of a mask."""
+        return Events(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def of_kind(self, *kinds: str) -> NDArray[np.bool_]:
+        """Return (n,) whether each event is of one of `kinds`."""
+        return np.isin(self.kind, [kind_code(kind) for kind in kinds])
+
+
+def kind_code(kind: str) -> int:
+    """Return the number that stands for an event kind in `Events.kind`."""
+    return EVENT_KINDS.index(kind)
+
+
+def read_events(dataset: Dataset, catalogue: Catalogue) -> Events:
+    """Read the events of `dataset`, every event once."""
+    gathered: dict[str, list[pa.Array]] = {name: [] for name in _COLUMNS}
+    origins: list[NDArray[np.int32]] = []
+    for origin, part in enumerate(p for p in dataset.parts if p.table == "events"):
+        for batch in dataset.part_batches(part, _COLUMNS):
+            for name in _COLUMNS:
+                gathered[name].append(_compact(batch.column(name)))
+            origins.append(np.full(batch.num_rows, origin, np.int32))
+    if not origins:
+        return _empty()
+    column = {name: pa.chunked_array(chunks) for name, chunks in gathered.items()}
+    events = Events(
+        user=_rows(catalogue.users, column["user_id"]),
+        item=_rows(catalogue.items, column["item_id"]),
+        artist=_rows(catalogue.artists, column["artist_id"]),
+        kind=_rows_of(list(EVENT_KINDS), column["kind"]).astype(np.int8),
+        value=np.asarray(column["value"], np.float32),
+        at=milliseconds(column["at"]),
+        ms_played=_milliseconds_played(column["ms_played"]),
+        organic=np.asarray(column["organic"], bool),
+    )
+    kept = _last_of_id(column["event_id"]) & _latest_snapshot(events, np.concatenate(origins))
+    rows = np.flatnonzero(kept)
+    return events.take(rows[np.argsort(events.at[rows], kind="stable")])
+
+
+def _compact(values: pa.Array) -> pa.Array:
+    """Hold repeated strings once per batch."""
+    return values.dictionary_encode() if pa.types.is_string(values.type) else values
+
+
+def _rows(ids: Ids, column: pa.ChunkedArray) -> NDArray[np.int32]:
+    """Return (n,) rows of dictionary-encoded ids, each distinct id looked up once."""
+    return _through(column, ids.rows)
+
+
+def _rows_of(words: list[str], column: pa.ChunkedArray) -> NDArray[np.int32]:
+    return _through(column, lambda ids: np.asarray(pc.index_in(ids, pa.array(words)), np.int32))
+
+
+def _through(column: pa.ChunkedArray, look_up: Any) -> NDArray[np.int32]:
+    unified = column.unify_dictionaries().combine_chunks()
+    if isinstance(unified, pa.ChunkedArray):
+        unified = unified.chunk(0)
+    row_of = np.append(look_up(unified.dictionary), -1).astype(np.int32)
+    codes = np.asarray(pc.fill_null(unified.indices, -1))
+    return np.asarray(row_of[codes])
+
+
+def _milliseconds_played(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    values = np.asarray(pc.fill_null(column, -1), np.int64)
+    return np.minimum(values, np.iinfo(np.int32).max).astype(np.int32)
+
+
+def _last_of_id(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Return (n,) False where a later row has the same event_id."""
+    n = len(column)
+    if column.null_count == n:
+        return np.ones(n, bool)
+    codes = _through(column, lambda ids: np.arange(len(ids), dtype=np.int32))
+    last = np.full(codes.max() + 2, -1, np.int64)
+    last[codes] = np.arange(n)
+    return np.asarray((codes < 0) | (last[codes] == np.arange(n)))
+
+
+def _latest_snapshot(events: Events, origin: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return (n,) False for untimed events that a later import counts anew."""
+    kept = np.ones(len(events), bool)
+    untimed = np.flatnonzero(events.at == NO_TIME)
+    if not len(untimed) or origin[untimed[0]] == origin[untimed[-1]]:
+        return kept
+    about = np.where(events.item >= 0, events.item, -2 - events.artist.astype(np.int64))[untimed]
+    order = np.lexsort((origin[untimed], events.kind[untimed], about, events.user[untimed]))
+    rows = untimed[order]
+    key = np.stack([events.user[rows], about[order], events.kind[rows]])
+    ends = np.append(np.flatnonzero((key[:, 1:] != key[:, :-1]).any(axis=0)), len(rows) - 1)
+    latest = np.repeat(origin[rows[ends]], np.diff(ends, prepend=-1))
+    kept[rows] = origin[rows] == latest
+    return kept
+
+
+def _empty() -> Events:
+    return Events(
+        user=np.zeros(0, np.int32),
+        item=np.zeros(0, np.int32),
+        artist=np.zeros(0, np.int32),
+        kind=np.zeros(0, np.int8),
+        value=np.zeros(0, np.float32),
+        at=np.zeros(0, np.int64),
+        ms_played=np.zeros(0, np.int32),
+        organic=np.zeros(0, bool),
+    )

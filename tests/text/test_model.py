@@ -1,0 +1,194 @@
+"""The text model from dataset to vectors and back through a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.sparse import csr_array, random_array
+
+from recsys.bundle import Models
+from recsys.config import TextConfig
+from recsys.data.catalogue import read_catalogue
+from recsys.data.dataset import Dataset
+from recsys.text.documents import read_documents
+from recsys.text.model import TextModel, build_text, leading_directions
+
+ARTISTS = [
+    {"artist_id": "a", "name": "Abba"},
+    {"artist_id": "b", "name": "Bloodbath"},
+    {"artist_id": "c", "name": "Cardigans"},
+    {"artist_id": "d", "name": "Deathmaze"},
+    {"artist_id": "z", "name": "Zzz"},
+]
+DOCUMENTS = [
+    {"doc_id": "1", "text": "Abba make perky swedish pop", "artist_ids": ["a"]},
+    {"doc_id": "2", "text": "heavy brutal metal", "artist_ids": ["b"]},
+    {"doc_id": "3", "text": "perky swedish pop songs", "artist_ids": ["c"]},
+    {"doc_id": "4", "text": "brutal metal, heavy riffs", "artist_ids": ["d"]},
+    {"doc_id": "5", "text": "We hear Abba: songs and riffs"},
+]
+ITEMS = [
+    {"item_id": "a1", "artist_id": "a"},
+    {"item_id": "a2", "artist_id": "a"},
+    {"item_id": "b1", "artist_id": "b"},
+    {"item_id": "z1", "artist_id": "z"},
+    {"item_id": "orphan"},
+]
+
+
+def build(dataset: Dataset, **options: Any) -> TextModel:
+    config = TextConfig(**{"min_documents": 1, **options})
+    model = build_text(dataset, read_catalogue(dataset), config)
+    assert model is not None
+    return model
+
+
+def test_similar_descriptions_make_similar_vectors(make_dataset: Any) -> None:
+    model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS))
+    a, b, c, d, z = model.artist_vectors
+    assert a @ c > 0.3 > 0.1 > abs(a @ b)
+    assert b @ d > 0.3
+    assert not z.any()
+    lengths = np.linalg.norm(model.artist_vectors, axis=1)
+    assert lengths == pytest.approx([1, 1, 1, 1, 0], abs=1e-6)
+    assert model.item_vectors.dtype == np.float32
+
+
+def test_items_lean_on_their_artist_where_little_is_said(make_dataset: Any) -> None:
+    pages = [
+        {"doc_id": f"own{n}", "text": "heavy brutal metal", "artist_ids": ["b"], "item_ids": ["a2"]}
+        for n in range(8)
+    ]
+    dataset = make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS + pages)
+    model = build(dataset)
+    abba, bloodbath = model.artist_vectors[:2]
+    a1, a2, b1, orphan, z1 = model.item_vectors  # in order of id
+    np.testing.assert_allclose(a1, abba, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(b1, bloodbath, rtol=1e-5, atol=1e-6)
+    assert not z1.any()
+    assert not orphan.any()
+    assert a2 @ bloodbath > 0.9 > a2 @ abba > 0.1
+    assert build(dataset, lean=0.0).item_vectors[1] @ abba < a2 @ abba
+
+
+def test_a_page_about_an_item_alone_is_about_its_artist_too(make_dataset: Any) -> None:
+    pages = [{"doc_id": "1", "text": "glittering disco", "item_ids": ["a1"]}]
+    model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=pages))
+    assert [t for t, _ in model.top_terms(0, 5)] == ["disco", "glittering", "glittering disco"]
+
+
+def test_top_and_shared_terms(make_dataset: Any) -> None:
+    model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS))
+    terms = model.top_terms(0, 100)
+    assert "abba" not in dict(terms)
+    assert {"perky", "swedish pop", "riffs"} <= dict(terms).keys()
+    assert [s for _, s in terms] == sorted((s for _, s in terms), reverse=True)
+    assert model.top_terms(0, 2) == terms[:2]
+    assert model.top_terms(4, 3) == []
+    shared = model.shared_terms(0, 2, 100)
+    assert {"perky", "swedish", "pop", "songs"} <= dict(shared).keys()
+    cosine = (model.artist_terms[[0]] @ model.artist_terms[[2]].T).toarray().item()
+    assert sum(s for _, s in shared) == pytest.approx(cosine, rel=1e-5)
+
+
+def test_the_latest_of_equal_documents_counts(make_dataset: Any) -> None:
+    dataset = make_dataset(artists=ARTISTS, documents=DOCUMENTS)
+    newer = pa.RecordBatch.from_pylist(
+        [{"doc_id": "2", "text": "mellow jazz", "artist_ids": ["b"]}]
+    )
+    with dataset.transaction() as transaction:
+        transaction.append("documents", [newer], source="newer", fingerprint="newer")
+    texts = [d.text for d in read_documents(dataset, read_catalogue(dataset))]
+    assert "mellow jazz" in texts
+    assert "heavy brutal metal" not in texts
+    assert len(texts) == len(DOCUMENTS)
+
+
+def test_malformed_addresses_and_unknown_ids_are_harmless(make_dataset: Any) -> None:
+    pages = [
+        {"doc_id": "1", "url": "http://[broken", "text": "one", "artist_ids": ["a"]},
+        {"doc_id": "2", "url": "https://www.Site.org/x", "text": "two", "artist_ids": ["a", None]},
+        {"doc_id": "3", "text": "With Abba three", "item_ids": ["nobody"]},
+        {"doc_id": "4", "text": "", "artist_ids": ["a"]},
+    ]
+    dataset = make_dataset(artists=ARTISTS, items=ITEMS, documents=pages)
+    found = list(read_documents(dataset, read_catalogue(dataset)))
+    assert [(d.host, d.artists) for d in found] == [("", [0]), ("site.org", [0]), ("", [0])]
+
+
+@pytest.mark.parametrize(
+    "documents", [[], [{"doc_id": "1", "text": "nobody known"}], [{"doc_id": "1", "text": ""}]]
+)
+def test_nothing_said_gives_no_model(make_dataset: Any, documents: list[dict[str, str]]) -> None:
+    dataset = make_dataset(artists=ARTISTS, items=ITEMS, documents=documents)
+    assert build_text(dataset, read_catalogue(dataset), TextConfig(min_documents=1)) is None
+
+
+def test_bundle_gives_back_what_was_written(make_dataset: Any, tmp_path: Path) -> None:
+    model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS))
+    models = Models(tmp_path / "models")
+    writer = models.write()
+    model.write(writer)
+    writer.commit()
+    again = TextModel.read(models.open())
+    np.testing.assert_array_equal(again.item_vectors, model.item_vectors)
+    np.testing.assert_array_equal(again.artist_vectors, model.artist_vectors)
+    assert again.top_terms(0, 9) == model.top_terms(0, 9)
+
+
+def test_building_twice_gives_the_same_bytes(make_dataset: Any) -> None:
+    dataset = make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS)
+    first, second = build(dataset), build(dataset)
+    assert first.artist_vectors.tobytes() == second.artist_vectors.tobytes()
+
+
+def test_directions_are_those_of_the_singular_value_decomposition() -> None:
+    rng = np.random.default_rng(0)
+    spectrum = np.r_[np.linspace(10, 5, 8), np.full(52, 0.3)]
+    u, _ = np.linalg.qr(rng.standard_normal((90, 60)))
+    v, _ = np.linalg.qr(rng.standard_normal((70, 60)))
+    rows = ((u * spectrum) @ v.T).astype(np.float32)
+    found = leading_directions(csr_array(rows), 8)
+    expected = np.linalg.svd(rows, full_matrices=False)[2][:8]
+    assert np.abs((found * expected).sum(axis=1)) == pytest.approx(np.ones(8), abs=1e-3)
+    assert (found[range(8), np.abs(found).argmax(axis=1)] > 0).all()
+
+
+def test_enough_directions_keep_every_cosine() -> None:
+    rows = random_array((20, 300), density=0.1, rng=np.random.default_rng(1), dtype=np.float32)
+    rows = csr_array(rows)
+    dense = rows @ leading_directions(rows, 64).T
+    np.testing.assert_allclose(dense @ dense.T, (rows @ rows.T).toarray(), atol=1e-5)
+
+
+def test_real_descriptions_find_co_listened_artists(make_dataset: Any) -> None:
+    """On machine-written paragraphs, text neighbours are co-listened far beyond chance."""
+    folder = os.environ.get("RECSYS_TEST_DATA")
+    if not folder:
+        pytest.skip("RECSYS_TEST_DATA does not name the folder of real data")
+    lines = Path(folder, "artist-texts.jsonl").read_text(encoding="utf-8").splitlines()
+    pages = [json.loads(line) for line in lines]
+    dataset = make_dataset(documents=pages)
+    catalogue = read_catalogue(dataset)
+    model = build_text(dataset, catalogue, TextConfig())
+    assert model is not None
+    plays = np.loadtxt(
+        Path(folder, "hetrec-lastfm", "user_artists.dat"), skiprows=1, dtype=np.int64
+    )
+    rows = catalogue.artists.rows([str(a) for a in plays[:, 1]])
+    plays, rows = plays[rows >= 0], rows[rows >= 0]
+    shape = (catalogue.n_artists, int(plays[:, 0].max()) + 1)
+    listening = csr_array((np.log1p(plays[:, 2]), (rows, plays[:, 0])), shape=shape)
+    judged = np.flatnonzero(np.diff(listening.indptr) >= 20)
+    heard = listening[judged].toarray()
+    heard /= np.linalg.norm(heard, axis=1, keepdims=True)
+    truth, found = heard @ heard.T, model.artist_vectors[judged] @ model.artist_vectors[judged].T
+    best, guess = (np.argsort(-(m - 9 * np.eye(len(m))), axis=1)[:, :10] for m in (truth, found))
+    precision = np.mean([len(set(b) & set(g)) / 10 for b, g in zip(best, guess, strict=True)])
+    assert precision > 0.26  # exact sparse cosine: 0.273; chance: 0.015

@@ -8,6 +8,7 @@ the new one; in a bucket the rename is the store's own copy.
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,11 @@ from pyarrow import fs
 
 from recsys.errors import InputError
 
-__all__ = ["Folder"]
+__all__ = ["AbandonedError", "Folder"]
+
+
+class AbandonedError(Exception):
+    """Raised inside of `Folder.writing`, it leaves no file; the raiser catches it again."""
 
 
 class Folder:
@@ -54,6 +59,11 @@ class Folder:
     def exists(self, name: str) -> bool:
         """Tell whether a file of this name is there."""
         return bool(self.filesystem.get_file_info(self.locate(name)).type == fs.FileType.File)
+
+    def age_s(self, name: str) -> float:
+        """Return the seconds since a file was last written; 0 where there is none."""
+        written = self.filesystem.get_file_info(self.locate(name)).mtime
+        return 0.0 if written is None else time.time() - float(written.timestamp())
 
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names right inside `folder` (empty where there is none)."""

@@ -25,7 +25,9 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "demo": "Make the demo world, train all, evaluate, print a Discover Weekly, serve.",
     "import": "Bring a source into a dataset.",
+    "crawl": "Crawl pages, feeds and sitemaps politely into a dataset.",
     "describe": "Print counts, density, time range and problems of a dataset.",
+    "crawl": "Read pages, feeds and sitemaps into the documents table, politely.",
     "train": "Train what a dataset has data for into a new version.",
     "evaluate": "Measure every model on the events it has not seen.",
     "tune": "Search lambda, alpha and factor count with Ray Tune.",
@@ -50,7 +52,7 @@ def main() -> None:
     debug = "--debug" in arguments[: arguments.index(wanted)] if wanted else False
     try:
         with report_to(ConsoleReporter()):
-            sys.exit(_application(wanted)(standalone_mode=False))
+            sys.exit(_application(wanted)(prog_name="recsys", standalone_mode=False))
     except TyperException as error:
         command = f"recsys {wanted}" if wanted in COMMANDS else "recsys"
         _fail(f"{error.format_message()} See `{command} --help`.", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +52,7 @@ def command(
     note("5/5 a Discover Weekly")
     listener = world.truth.user_ids[0]
     _print_weekly(models, config, listener)
-    report.print()
+    print_table("Evaluation", report.columns(), report.rows(), caption="\n".join(report.summary()))
     if not no_serve:
         from recsys.serving.local import serve_models
 
@@ -74,11 +75,14 @@ def _synthesise(world: World) -> None:
 
 def _print_weekly(models: Models, config: Config, listener: str) -> None:
     from recsys.ensemble.recommender import HybridRecommender
+    from recsys.ensemble.weekly import week_of
 
+    week = week_of(datetime.now(UTC).date())
     recommender = HybridRecommender.load(models.open(), config=config.ensemble)
     rows = [
         (r.rank, r.title, r.artist, f"{r.score:.4f}", r.reasons[0] if r.reasons else "")
-        for r in recommender.recommend(listener, 30)
+        for r in recommender.weekly(listener, week)
     ]
     columns = ("rank", "title", "artist", "score", "reason")
-    print_table(f"Discover Weekly of {listener}", columns, rows, numeric=("rank", "score"))
+    title = f"Discover Weekly of {listener}, {week}"
+    print_table(title, columns, rows, numeric=("rank", "score"))

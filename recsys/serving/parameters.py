@@ -130,9 +130,7 @@ async def _kind(
     version: Active,
     kind: Annotated[
         str | None,
-        Query(
-            description="Kind of item; default: the one most listened to.", examples=["track"]
-        ),
+        Query(description="Kind of item; default: the one most listened to.", examples=["track"]),
     ] = None,
 ) -> str | None:
     return checked_kind(kind, version)

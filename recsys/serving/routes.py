@@ -158,9 +158,7 @@ def item(version: Active, item_id: ItemId) -> schemas.ItemDetails:
         duration_s=None if np.isnan(duration_s) else duration_s,
         released_at=None if released_at == NO_TIME else _iso_time(released_at),
         labels=catalogue.labels[row],
-        models=[
-            name for name, vectors in version.recommender.spaces.items() if vectors[row].any()
-        ],
+        models=[name for name, vectors in version.recommender.spaces.items() if vectors[row].any()],
     )
 
 
@@ -173,9 +171,7 @@ def related(
     """Find artists that resemble one."""
     catalogue = version.recommender.catalogue
     similar = [
-        schemas.Similar(
-            id=id, score=score, title=catalogue.artist_name(catalogue.artists.row(id))
-        )
+        schemas.Similar(id=id, score=score, title=catalogue.artist_name(catalogue.artists.row(id)))
         for id, score in version.recommender.similar("artist", artist_id, k, by=by)
     ]
     return schemas.SimilarOnes(kind="artist", id=artist_id, by=by, similar=similar)
@@ -212,9 +208,7 @@ def recommend_history(
 
 
 @router.post("/playlists", tags=["lists"], responses=documented(404, 422, 503))
-def playlist(
-    version: Active, request: Request, body: schemas.PlaylistRequest
-) -> schemas.Playlist:
+def playlist(version: Active, request: Request, body: schemas.PlaylistRequest) -> schemas.Playlist:
     """Go on from some items with others like them."""
     seeds = [(seed, 1.0) for seed in dict.fromkeys(body.seeds)]
     made = version.recommender.recommend_history(seeds, checked_length(body.k, request))

@@ -262,9 +262,7 @@ class ModelVersion(BaseModel):
 class ModelVersions(BaseModel):
     """All versions, oldest first, and which of them answers."""
 
-    model_config = _example(
-        serving="20261121T120000000000-1a2b3c", versions=[]
-    )
+    model_config = _example(serving="20261121T120000000000-1a2b3c", versions=[])
 
     serving: str = Field(description="The version that this server answers from.")
     problem: str | None = Field(

@@ -7,13 +7,15 @@
       -> listeners.py        tastes that drift, and the odds of every choice
       -> plays.py            a year of events
       -> documents.py        what the web says
-      -> sound.py            audio clips, on demand
-      -> making.py           the dataset on disk and the truth beside it
+      -> collections.py      playlists and editors' lists
+      -> making.py           the dataset on disk, and beside it truth.py
+      -> composing.py  instruments.py  sound.py      audio excerpts, on demand
 """
 
 from __future__ import annotations
 
 from recsys.data.world.making import World, make_world
+from recsys.data.world.sound import synthesise
 from recsys.data.world.truth import Truth
 
-__all__ = ["Truth", "World", "make_world"]
+__all__ = ["Truth", "World", "make_world", "synthesise"]

@@ -215,13 +215,18 @@ class _Press:
 
     def _fill(self, line: str, artist: int, others: list[int], item: int) -> str:
         names = self.music.artist_names
-        x, y = (self.adjectives[self._draw(self.adjective_odds[artist])] for _ in range(2))
-        n, m = (self.phrases[self._draw(self.phrase_odds[artist])] for _ in range(2))
+        x, y = self._two(self.adjectives, self.adjective_odds[artist])
+        n, m = self._two(self.phrases, self.phrase_odds[artist])
         o, p, q = (names[other] for other in others)
         title = self.music.titles[item]
         filled = line.format(a=names[artist], t=title, x=x, y=y, n=n, m=m, o=o, p=p, q=q)
         filled = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", filled)
         return filled[0].upper() + filled[1:]
+
+    def _two(self, words: list[str], bounds: NDArray[np.float64]) -> tuple[str, str]:
+        """Return two words, mostly different ones."""
+        first, second, third = (words[self._draw(bounds)] for _ in range(3))
+        return first, second if second != first else third
 
     def _neighbours_of(self, artist: int) -> list[int]:
         """Return three artists to name beside this one, mostly different ones."""

@@ -280,7 +280,7 @@ def _sound(
     key = (5 * scene + 7 * rng.integers(-3, 4, n)) % 12
     minor = mood < rng.normal(0, 0.3, n)
     sways = sway + rng.normal(0, 0.2, n)
-    beats = np.where(sways > 0.9, np.where(pace > 0, 6, 3), 4)
+    beats = np.where(sways > 0.9, np.where(pace > 0, 3, 6), 4)
     loudness = np.clip(-16 + 3.5 * force, -27, -8)
     sounds = (np.round(tempo, 1), key, minor, beats, np.round(loudness, 1))
     return tuple(values[original] for values in sounds)  # type: ignore[return-value]

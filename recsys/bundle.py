@@ -32,7 +32,7 @@ from recsys.data.identity import Ids
 from recsys.errors import BundleError, nearest
 from recsys.storage import Folder
 
-__all__ = ["Block", "Bundle", "BundleWriter", "Models"]
+__all__ = ["Block", "Bundle", "BundleWriter", "Models", "Summary"]
 
 _SCHEMA = 1
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
@@ -52,6 +52,20 @@ class Block:
         return f"blocks/{self.sha256}.npy"
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a list of versions says of one of them."""
+
+    version: str
+    made_at: str | None
+    trained: list[str]
+    """The models in it."""
+    counts: dict[str, int]
+    """Users, items, artists, events."""
+    problem: str | None
+    """Why it cannot be opened; None where it can."""
+
+
 class Models:
     """The versions in one folder: list, open, activate, roll back, verify."""
 
@@ -62,6 +76,10 @@ class Models:
         """Return all complete versions, oldest first."""
         found = self.folder.names("versions")
         return [v for v in found if self.folder.exists(f"versions/{v}/manifest.json")]
+
+    def summaries(self) -> list[Summary]:
+        """Describe all versions, oldest first; one that cannot be opened says why."""
+        return [self._summary(version) for version in self.versions()]
 
     def active(self) -> str:
         """Return the version that serves; BundleError where none does."""
@@ -114,6 +132,14 @@ class Models:
                     f"activate another version or train again"
                 )
         return len(blocks)
+
+    def _summary(self, version: str) -> Summary:
+        try:
+            bundle = Bundle(self.folder, version)
+        except BundleError as error:
+            return Summary(version, None, [], {}, str(error))
+        trained, counts = bundle.facts.get("trained", []), bundle.facts.get("counts", {})
+        return Summary(version, bundle.made_at, trained, counts, None)
 
 
 class BundleWriter:
@@ -169,19 +195,23 @@ class Bundle:
         where = f"{folder.path}/versions/{version}/manifest.json"
         try:
             manifest = json.loads(folder.read(f"versions/{version}/manifest.json"))
-        except ValueError as error:
-            raise BundleError(f"{where}: not JSON ({error}); activate another version") from error
-        if manifest.get("schema", 0) > _SCHEMA:
+            schema = int(manifest["schema"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"{where}: damaged ({error!r}); activate another version") from error
+        if schema > _SCHEMA:
             raise BundleError(
-                f"{where}: written by a newer recsys (schema {manifest['schema']}, "
+                f"{where}: written by a newer recsys (schema {schema}, "
                 f"known {_SCHEMA}); upgrade recsys or activate another version"
             )
-        self.made_at: str = manifest["made_at"]
-        self.facts: Mapping[str, Any] = manifest["facts"]
-        self.arrays: dict[str, list[Block]] = {
-            name: [Block(b["sha256"], tuple(b["shape"]), b["dtype"]) for b in blocks]
-            for name, blocks in manifest["arrays"].items()
-        }
+        try:
+            self.made_at: str = manifest["made_at"]
+            self.facts: Mapping[str, Any] = manifest["facts"]
+            self.arrays: dict[str, list[Block]] = {
+                name: [Block(b["sha256"], tuple(b["shape"]), b["dtype"]) for b in blocks]
+                for name, blocks in manifest["arrays"].items()
+            }
+        except (AttributeError, TypeError, KeyError) as error:
+            raise BundleError(f"{where}: damaged ({error!r}); activate another version") from error
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays

@@ -19,6 +19,7 @@ __all__ = [
     "AudioConfig",
     "CollaborativeConfig",
     "Config",
+    "CrawlConfig",
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
@@ -76,6 +77,8 @@ class CollaborativeConfig:
     """lambda, the weight of the squared factor norms."""
     alpha: float = 10.0
     """Confidence of observed evidence: c = 1 + alpha |r|."""
+    confidence: Literal["excess", "total"] = "excess"
+    """excess: alpha |r| comes on top of 1; total: c = alpha |r|, the convention of `implicit`."""
     bias: bool = True
     """Learn a scalar bias per user and per item."""
     regularization_exponent: float = 0.0
@@ -94,6 +97,38 @@ class CollaborativeConfig:
     """Threads of the solver; 0 takes all cores."""
     seed: int = 0
     """Seed of the first factors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrawlConfig:
+    """How the crawler behaves towards other people's machines, and what it keeps."""
+
+    depth: int = 1
+    """Links followed from a seed page; what a feed or sitemap lists counts as the seed itself."""
+    max_pages: int = 100_000
+    """Addresses handled in one crawl."""
+    delay_s: float = 1.0
+    """Seconds between two requests to one host; a longer Crawl-delay wins."""
+    max_delay_s: float = 120.0
+    """A host that asks for a longer Crawl-delay is left alone."""
+    timeout_s: float = 30.0
+    """Seconds from the start of a request to the last byte of its answer."""
+    max_bytes: int = 4_000_000
+    """Size of a body, on the wire and decompressed."""
+    max_redirects: int = 5
+    """Redirects followed from one address."""
+    max_attempts: int = 3
+    """Tries of one address, and failures in a row after which a host is left alone."""
+    language: str = "en"
+    """Texts in other languages (ISO 639-1) are dropped."""
+    min_words: int = 30
+    """Shorter texts are dropped."""
+    resemblance: float = 0.8
+    """Share of common word sequences from which two texts count as one."""
+    contact: str = ""
+    """Address or page at which site owners reach you; part of the user agent."""
+    allowed_networks: tuple[str, ...] = ()
+    """Private networks that may be fetched from, as 10.0.0.0/8; public ones always may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +235,7 @@ class Config:
 
     interactions: InteractionsConfig = field(default_factory=InteractionsConfig)
     collaborative: CollaborativeConfig = field(default_factory=CollaborativeConfig)
+    crawl: CrawlConfig = field(default_factory=CrawlConfig)
     text: TextConfig = field(default_factory=TextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)

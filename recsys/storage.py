@@ -8,6 +8,7 @@ the new one; in a bucket the rename is the store's own copy.
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,11 @@ from pyarrow import fs
 
 from recsys.errors import InputError
 
-__all__ = ["Folder"]
+__all__ = ["AbandonedError", "Folder"]
+
+
+class AbandonedError(Exception):
+    """Raised inside of `Folder.writing`, it leaves no file; the raiser catches it again."""
 
 
 class Folder:
@@ -55,6 +60,11 @@ class Folder:
         """Tell whether a file of this name is there."""
         return bool(self.filesystem.get_file_info(self.locate(name)).type == fs.FileType.File)
 
+    def age_s(self, name: str) -> float:
+        """Return the seconds since a file was last written; 0 where there is none."""
+        written = self.filesystem.get_file_info(self.locate(name)).mtime
+        return 0.0 if written is None else time.time() - float(written.timestamp())
+
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names right inside `folder` (empty where there is none)."""
         where = self.locate(folder) if folder else self.root
@@ -89,6 +99,29 @@ class Folder:
         """Replace a whole file atomically."""
         with self.writing(name) as stream:
             stream.write(content)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless it is there already; return whether this call made it.
+
+        Of several writers on a local disk exactly one is first. A bucket cannot promise that:
+        there two writers within the same moment may both be told that they were.
+        """
+        if self.exists(name):
+            return False
+        if not self.is_local:
+            self.write(name, content)
+            return True
+        beside = f"{name}.{uuid.uuid4().hex[:8]}"
+        self.write(beside, content)
+        try:
+            # A link, unlike a rename, fails where the name is taken.
+            os.link(self.locate(beside), self.locate(name))
+        except FileExistsError:
+            return False
+        finally:
+            self.delete(beside)
+        _sync(self.locate(name).rpartition("/")[0])
+        return True
 
     def delete(self, name: str) -> None:
         """Delete one file; no error where there is none."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from recsys.data.arrays import ArraySink, ArraySource, Tags, Texts
 from recsys.data.dataset import Dataset
 from recsys.data.identity import Ids, recordings
+from recsys.errors import NotFoundError, UsageError, nearest
 
 __all__ = ["NO_TIME", "Catalogue", "read_catalogue"]
 
@@ -83,6 +84,27 @@ class Catalogue:
     def artist_name(self, row: int) -> str:
         """Return an artist's name, or its id where the name is unknown."""
         return self.artist_names[row] or self.artists[row]
+
+    def find_artist(self, text: str) -> int:
+        """Return the row of the artist with this id, or with this name in any letter case.
+
+        Raises
+        ------
+        NotFoundError
+            Where nobody has it; the nearest names and ids are named.
+        UsageError
+            Where several artists have this name; their ids are named.
+        """
+        if (row := self.artists.row(text)) >= 0:
+            return row
+        names = [self.artist_name(row) for row in range(self.n_artists)]
+        bearers = [r for r, name in enumerate(names) if name.casefold() == text.casefold()]
+        if not bearers:
+            raise NotFoundError("artist", text, nearest(text, names, n=3))
+        if len(bearers) > 1:
+            ids = ", ".join(self.artists[row] for row in bearers)
+            raise UsageError(f"artist {text!r}: {len(bearers)} have this name; give an id: {ids}")
+        return bearers[0]
 
     def title(self, row: int) -> str:
         """Return an item's title, or its id where the title is unknown."""

@@ -4,34 +4,39 @@ Layout::
 
     DATASET/manifest.json              which parts make up each table, in order of import
     DATASET/<table>/<part>.parquet     immutable parts
+    DATASET/rejects/<source>.jsonl     rows that an import set aside
 
 A part counts once the manifest names it, and the manifest is replaced atomically: an interrupted
-import leaves the dataset as it was. A part remembers the source it came from and the fingerprint of
-that source, so importing the same source twice changes nothing.
+import leaves the dataset as it was, and what it wrote is deleted by an import a day later. A part
+remembers the source it came from and the fingerprint of that source, so importing the same source
+twice changes nothing.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.data.tables import TABLES
 from recsys.errors import InputError
-from recsys.storage import Folder
+from recsys.storage import AbandonedError, Folder
 
 __all__ = ["Dataset", "Part", "Transaction"]
 
 _MANIFEST = "manifest.json"
 _SCHEMA = 1
 _ROW_GROUP = 131_072
+_LEFTOVER_AGE_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -92,41 +97,89 @@ class Dataset:
                 yield complete(part.table, batch, schema)
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return a whole table; of rows with the same key the latest import wins."""
+        """Return a whole table; of rows with the same key the latest import wins.
+
+        A row whose key is null is like no other.
+        """
         schema = _projected(table, columns)
         key = TABLES[table].key
         wanted = list(dict.fromkeys([*schema.names, *key]))
         rows = pa.Table.from_batches(self.batches(table, wanted), _projected(table, wanted))
         if key and rows.num_rows:
-            order = pa.array(range(rows.num_rows), pa.int64())
-            last = rows.select(list(key)).append_column("row", order).group_by(list(key))
-            kept = last.aggregate([("row", "max")]).column("row_max")
-            rows = rows.take(kept.combine_chunks().sort())
+            order = pa.array(np.arange(rows.num_rows))
+            named = rows.select(list(key)).append_column("row", order).drop_null()
+            last = named.group_by(list(key)).aggregate([("row", "max")]).column("row_max")
+            replaced = np.zeros(rows.num_rows, bool)
+            replaced[np.asarray(named.column("row"))] = True
+            replaced[np.asarray(last)] = False
+            rows = rows.filter(pa.array(~replaced))
         return rows.select(schema.names)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Collect appends that all become visible at the end of the block, or none of them."""
+        """Collect appends that all become visible at the end of the block, or none of them.
+
+        Transactions may overlap, in one process or in several: each writes its own files, and the
+        manifest is read, extended and replaced under a lock. In a bucket there is no lock; let one
+        process import at a time.
+
+        Raises
+        ------
+        InputError
+            Where the dataset's disk refuses (it is full, read-only, ...).
+        """
         transaction = Transaction(self)
         try:
             yield transaction
-        except BaseException:
+            transaction.close()
+            with self._locked():
+                self.parts = transaction.merged(self._read_manifest())
+                manifest = {"schema": _SCHEMA, "parts": [asdict(part) for part in self.parts]}
+                self.folder.write(_MANIFEST, json.dumps(manifest, indent=1).encode())
+                self._sweep()
+        except BaseException as error:
             transaction.discard()
+            if isinstance(error, OSError):
+                raise InputError(
+                    f"{self.folder.path}: {error}; the dataset is as it was; make room and repeat"
+                ) from error
             raise
-        self.parts = [*self._read_manifest(), *transaction.parts]
-        dropped = {part.file for part in transaction.replaced}
-        self.parts = [part for part in self.parts if part.file not in dropped]
-        manifest = {"schema": _SCHEMA, "parts": [asdict(part) for part in self.parts]}
-        self.folder.write(_MANIFEST, json.dumps(manifest, indent=1).encode())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one process at a time change the manifest."""
+        if not self.folder.is_local:
+            yield
+            return
+        Path(self.folder.root).mkdir(parents=True, exist_ok=True)
+        with Path(self.folder.locate(".lock")).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _sweep(self) -> None:
+        """Delete what killed imports left behind, once it is too old to be an import under way."""
+        known = {part.file for part in self.parts}
+        for table in TABLES:
+            for name in self.folder.names(table):
+                file = f"{table}/{name}"
+                if file not in known and self.folder.age_s(file) > _LEFTOVER_AGE_S:
+                    self.folder.delete(file)
 
     def _read_manifest(self) -> list[Part]:
+        where = f"{self.folder.path}/{_MANIFEST}"
         try:
             manifest = json.loads(self.folder.read(_MANIFEST))
         except FileNotFoundError:
             return []
+        except NotADirectoryError as error:
+            raise InputError(
+                f"{self.folder.path}: not a folder; give the dataset's folder"
+            ) from error
         except ValueError as error:
-            raise InputError(f"{self.folder.path}/{_MANIFEST}: not JSON: {error}") from error
-        if manifest.get("schema", 0) > _SCHEMA:
+            raise InputError(f"{where}: not JSON ({error}); restore it from a copy") from error
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
+            raise InputError(f"{where}: not a dataset's manifest; give another folder")
+        if manifest["schema"] > _SCHEMA:
             raise InputError(
                 f"{self.folder.path}: written by a newer recsys (schema {manifest['schema']}, "
                 f"known {_SCHEMA}); upgrade recsys"
@@ -139,8 +192,9 @@ class Transaction:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
+        self._writers: dict[tuple[str, str, str], _PartWriter] = {}
+        self._snapshots: set[tuple[str, str]] = set()
         self.parts: list[Part] = []
-        self.replaced: list[Part] = []
 
     def append(
         self,
@@ -151,33 +205,83 @@ class Transaction:
         fingerprint: str,
         replace: bool = False,
     ) -> int:
-        """Write rows of `table` as one part and return their number; holds one batch in memory.
+        """Write rows of `table` and return their number; holds one batch in memory.
 
         Nothing is written where the dataset has this `fingerprint` for the table already. With
-        `replace`, parts of the same `source` give way to this one (a snapshot).
+        `replace`, parts of the same `source` give way to this one (a snapshot). Repeated calls
+        with the same source and fingerprint extend one part.
         """
-        known = [p for p in self._dataset.parts if p.table == table]
-        if any(p.fingerprint == fingerprint for p in known):
+        if any((p.table, p.fingerprint) == (table, fingerprint) for p in self._dataset.parts):
             return 0
-        file = f"{table}/{uuid.uuid4().hex}.parquet"
-        spec, rows = TABLES[table], 0
-        with (
-            self._dataset.folder.writing(file) as stream,
-            pq.ParquetWriter(stream, spec.schema, compression="zstd") as writer,
-        ):
-            for batch in batches:
-                full = complete(table, batch, spec.schema)
-                rows += full.num_rows
-                writer.write_table(pa.Table.from_batches([full]), row_group_size=_ROW_GROUP)
+        key, rows = (table, source, fingerprint), 0
         if replace:
-            self.replaced += [p for p in known if p.source == source]
-        self.parts.append(Part(table, file, rows, source, fingerprint))
+            self._snapshots.add((table, source))
+        for batch in batches:
+            if batch.num_rows:
+                if key not in self._writers:
+                    self._writers[key] = _PartWriter(self._dataset.folder, table)
+                self._writers[key].write(batch)
+                rows += batch.num_rows
         return rows
+
+    def close(self) -> None:
+        """Finish the files; they still belong to no dataset."""
+        for (table, source, fingerprint), writer in self._writers.items():
+            writer.close()
+            self.parts.append(Part(table, writer.file, writer.rows, source, fingerprint))
+        self._writers = {}
+
+    def merged(self, present: list[Part]) -> list[Part]:
+        """Return `present` with what was written, as the dataset shall be."""
+        known = {(part.table, part.fingerprint) for part in present}
+        # Another process may have imported the same source in the meantime.
+        new = [part for part in self.parts if (part.table, part.fingerprint) not in known]
+        ours = {(part.table, part.fingerprint) for part in self.parts}
+        kept = [
+            part
+            for part in present
+            if (part.table, part.source) not in self._snapshots
+            or (part.table, part.fingerprint) in ours
+        ]
+        return [*kept, *new]
 
     def discard(self) -> None:
         """Delete what was written; the dataset never saw it."""
+        for writer in self._writers.values():
+            writer.abandon()
         for part in self.parts:
             self._dataset.folder.delete(part.file)
+
+
+class _PartWriter:
+    """One Parquet file in the making."""
+
+    def __init__(self, folder: Folder, table: str) -> None:
+        self.file = f"{table}/{uuid.uuid4().hex}.parquet"
+        self.rows = 0
+        self._table = table
+        self._schema = TABLES[table].schema
+        self._open = ExitStack()
+        stream = self._open.enter_context(folder.writing(self.file))
+        self._parquet = pq.ParquetWriter(stream, self._schema, compression="zstd")
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Append rows as one row group or more."""
+        full = complete(self._table, batch, self._schema)
+        self.rows += full.num_rows
+        self._parquet.write_table(pa.Table.from_batches([full]), row_group_size=_ROW_GROUP)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._parquet.close()
+        self._open.close()
+
+    def abandon(self) -> None:
+        """Leave no file; the disk may refuse even what finishing it would write."""
+        with suppress(OSError):
+            self._parquet.close()
+        with suppress(AbandonedError, OSError), self._open:
+            raise AbandonedError
 
 
 def complete(table: str, batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.RecordBatch:

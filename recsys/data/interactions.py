@@ -20,7 +20,14 @@ from recsys.data.arrays import ArraySink, ArraySource, read_csr, write_csr
 from recsys.data.catalogue import Catalogue
 from recsys.data.events import NO_TIME, Events, read_events
 
-__all__ = ["NO_TIME", "Events", "Interactions", "build_interactions", "read_events"]
+__all__ = [
+    "NO_TIME",
+    "Events",
+    "Interactions",
+    "build_interactions",
+    "read_events",
+    "transform_streams",
+]
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -119,7 +126,7 @@ def _evidence(
         return _Pairs(events.user[rows], events.artist[rows], by_artist).sum(values[rows])
 
     streams = of_items("stream", weight * events.value * _share(events, catalogue, config))
-    streams.data = _transform(streams, config)
+    streams.data = transform_streams(streams, config)
     artists = config.artist_visit * of_artists("artist_visit", weight * events.value)
     artists = artists + config.follow * of_artists("follow", weight * events.value)
     stars = weight * (events.value - np.float64(config.neutral_stars))
@@ -155,7 +162,7 @@ def _share(events: Events, catalogue: Catalogue, config: InteractionsConfig) -> 
     return np.asarray(np.minimum(share, 1.0))
 
 
-def _transform(streams: csr_array, config: InteractionsConfig) -> NDArray[np.float64]:
+def transform_streams(streams: csr_array, config: InteractionsConfig) -> NDArray[np.float64]:
     """Return (nnz,) g(n) of summed stream counts."""
     counts = streams.data
     if config.transform == "linear":

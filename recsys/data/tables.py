@@ -29,7 +29,8 @@ class TableSpec:
     schema: pa.Schema
     """Columns and types; ``nullable=False`` where a value must be there."""
     key: tuple[str, ...] = ()
-    """Columns that name a row; a later row with the same key replaces the earlier one."""
+    """Columns that name a row; a later row with the same key replaces the earlier one. A row
+    without a key (events have no need of an event_id) stands for itself."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Values of the columns that an import may leave out or leave empty."""
 
@@ -62,6 +63,7 @@ _SPECS = (
         pa.field("ms_played", pa.int64()),
         pa.field("context", pa.string()),
         _required("organic", pa.bool_()),
+        key=("event_id",),
         defaults={"value": 1.0, "organic": True},
     ),
     _table(

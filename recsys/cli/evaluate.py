@@ -1,0 +1,65 @@
+"""recsys evaluate DATASET: measure every model on the events it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recsys.cli.console import print_json, print_table
+from recsys.cli.options import AsJson, ConfigFile, DatasetPath, SetKeys, Workers
+from recsys.config import load_config
+from recsys.progress import note
+
+if TYPE_CHECKING:
+    from recsys.data.world import Truth
+    from recsys.evaluation.report import Report
+
+__all__ = ["command", "print_report"]
+
+
+def command(
+    dataset: DatasetPath,
+    config: ConfigFile = None,
+    set_keys: SetKeys = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="REPORT", help="Folder for report.json and report.md."),
+    ] = None,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train on all but the latest events of DATASET and measure every model on those."""
+    from recsys.cluster.session import backend_of
+    from recsys.data.dataset import Dataset
+    from recsys.evaluation.protocol import evaluate
+
+    settings = load_config(config, set_keys or ())
+    source = Dataset.existing(dataset)
+    with backend_of(workers) as backend:
+        report = evaluate(source, settings, backend, truth=_planted(dataset))
+    if out is not None:
+        report.write(out)
+        note(f"{out}: report.json and report.md")
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print_report(report)
+
+
+def print_report(report: Report) -> None:
+    """Print a report as a table."""
+    heads = report.columns()
+    caption = "\n".join([*report.summary(), *report.notes])
+    print_table("Evaluation", heads, report.rows(), numeric=heads[1:], caption=caption)
+
+
+def _planted(dataset: str) -> Truth | None:
+    """Return what was planted where the dataset is a demo world's, which keeps it beside it."""
+    from recsys.data.world import World
+
+    folder = Path(dataset).absolute()
+    if "://" in dataset or not (folder.parent / "truth" / "truth.json").exists():
+        return None
+    return World.open(folder.parent).truth

@@ -1,0 +1,122 @@
+"""recsys recommend MODELS (USER | --all-users): lists of items that a listener never heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recsys.cli.console import print_json, print_table
+from recsys.cli.options import AsJson, ModelsPath
+from recsys.errors import UsageError
+from recsys.progress import note, track
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from recsys.ensemble.recommender import HybridRecommender
+
+__all__ = ["command"]
+
+_BLOCK = 2048
+"""Listeners whose lists are held at once."""
+
+
+def command(
+    models: ModelsPath,
+    user: Annotated[str | None, typer.Argument(metavar="USER", help="Id of a listener.")] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Lists of all listeners.")] = False,
+    k: Annotated[int, typer.Option("-k", help="Items in a list.")] = 30,
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of item; by default the one most listened to.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="F.parquet", help="Write user_id, item_id, rank, score here."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print recommendations for USER, or write those of all: JSON Lines, or Parquet with --out."""
+    from recsys.bundle import Models
+    from recsys.ensemble.recommender import HybridRecommender
+
+    if (user is None) == (not all_users):
+        raise UsageError("recommend: give either USER or --all-users")
+    recommender = HybridRecommender.load(Models(models).open())
+    if user is not None:
+        recommender.catalogue.users.require(user)
+    users = recommender.catalogue.users if user is None else [user]
+    if out is not None:
+        rows = _write(out, _tables(recommender, user, k, kind))
+        note(f"{out}: {rows:,} rows for {len(users):,} listeners")
+    elif as_json or user is None:
+        for user_id in users:
+            items = [asdict(entry) for entry in recommender.recommend(user_id, k, kind=kind)]
+            print_json({"user_id": user_id, "items": items})
+    else:
+        _print(recommender, user, k, kind)
+
+
+def _print(recommender: HybridRecommender, user: str, k: int, kind: str | None) -> None:
+    found = recommender.recommend(user, k, kind=kind)
+    wanted = kind or recommender.default_kind
+    if not found:
+        note(f"{user} has heard every {wanted}: nothing is left to recommend")
+        return
+    rows = [
+        (one.rank, one.item_id, one.title, one.artist, f"{one.score:.4f}", "; ".join(one.reasons))
+        for one in found
+    ]
+    columns = ("rank", "item_id", "title", "artist", "score", "reasons")
+    print_table(f"For {user}", columns, rows, numeric=("rank", "score"))
+    if len(found) < k:
+        cap = recommender.config.ensemble.max_per_artist
+        rule = f" with at most {cap} an artist" if cap else ""
+        note(f"{len(found)} of {k}: {user} has not heard any more of kind {wanted}{rule}")
+
+
+def _tables(
+    recommender: HybridRecommender, user: str | None, k: int, kind: str | None
+) -> Iterator[pa.Table]:
+    """Yield the lists of one listener or of all, block by block."""
+    import numpy as np
+    import pyarrow as pa
+
+    catalogue = recommender.catalogue
+    chosen = np.arange(catalogue.n_users) if user is None else [catalogue.users.row(user)]
+    user_ids, item_ids = catalogue.users.to_arrow(), catalogue.items.to_arrow()
+    blocks = [np.asarray(chosen[at : at + _BLOCK]) for at in range(0, len(chosen), _BLOCK)]
+    for users in track(blocks, "recommend"):
+        items, scores = recommender.rank(users, k, kind=kind)
+        listener, place = np.nonzero(items >= 0)
+        columns: dict[str, Any] = {
+            "user_id": user_ids.take(pa.array(users[listener])).cast(pa.string()),
+            "item_id": item_ids.take(pa.array(items[listener, place])).cast(pa.string()),
+            "rank": pa.array(place + 1, pa.int32()),
+            "score": pa.array(scores[listener, place], pa.float64()),
+        }
+        yield pa.table(columns)
+
+
+def _write(path: str, tables: Iterator[pa.Table]) -> int:
+    """Write tables as one Parquet file, whole or not at all; return the number of rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from recsys.storage import Folder
+
+    schema = pa.schema(
+        {"user_id": pa.string(), "item_id": pa.string(), "rank": pa.int32(), "score": pa.float64()}
+    )
+    parent, slash, name = path.rpartition("/")
+    rows = 0
+    with (
+        Folder((parent or slash) or ".").writing(name) as stream,
+        pq.ParquetWriter(stream, schema, compression="zstd") as writer,
+    ):
+        for table in tables:
+            writer.write_table(table)
+            rows += table.num_rows
+    return rows

@@ -1,0 +1,45 @@
+"""recsys train DATASET MODELS: train what the dataset has data for into a new version."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recsys.cli.console import print_json
+from recsys.cli.options import AsJson, ConfigFile, DatasetPath, ModelsPath, SetKeys, Workers
+from recsys.config import load_config
+
+__all__ = ["command"]
+
+
+def command(
+    dataset: DatasetPath,
+    models: ModelsPath,
+    workers: Workers = 1,
+    config: ConfigFile = None,
+    set_keys: SetKeys = None,
+    only: Annotated[
+        str, typer.Option(metavar="NAMES", help="Models to train, separated by commas.")
+    ] = "collaborative,text,audio",
+    as_json: AsJson = False,
+) -> None:
+    """Train what DATASET has data for into a new version in MODELS and let it serve."""
+    from recsys.bundle import Models
+    from recsys.cluster.session import backend_of
+    from recsys.data.dataset import Dataset
+    from recsys.pipeline import build, read_source
+
+    settings = load_config(config, set_keys or ())
+    source = read_source(Dataset.existing(dataset))
+    kept = Models(models)
+    names = [name.strip() for name in only.split(",")]
+    with backend_of(workers) as backend:
+        version = build(source, settings, backend, kept, only=names)
+    facts = kept.open(version).facts
+    if as_json:
+        print_json({"version": version, **facts})
+        return
+    print(f"{version} is active in {models}; trained {', '.join(facts['trained'])}")
+    for name, reason in facts["left_out"].items():
+        print(f"left out {name}: {reason}")

@@ -1,0 +1,88 @@
+"""recsys weekly MODELS OUT: every listener's Discover Weekly as files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+import typer
+
+from recsys.cli.options import ModelsPath
+from recsys.errors import UsageError
+
+if TYPE_CHECKING:
+    from recsys.ensemble.recommender import HybridRecommender
+
+__all__ = ["command"]
+
+_FORMATS = ("parquet", "jspf", "m3u")
+
+
+def command(
+    models: ModelsPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
+    week: Annotated[
+        str | None, typer.Option(metavar="2026-W47", help="ISO week; default: this one.")
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", metavar="NAMES", help="Of parquet, jspf, m3u; with commas.")
+    ] = "parquet",
+) -> None:
+    """Write every listener's 30 items of a week; lists made earlier stay as they were."""
+    from recsys.bundle import Models
+    from recsys.ensemble.recommender import HybridRecommender
+    from recsys.ensemble.weekly import week_of, weeks_before
+
+    formats = [name.strip() for name in format.split(",")]
+    unknown = [name for name in formats if name not in _FORMATS]
+    if unknown:
+        raise UsageError(f"--format: want some of {', '.join(_FORMATS)}, got {unknown[0]!r}")
+    week = week or week_of(datetime.now(UTC).date())
+    weeks_before(week, 1)
+    recommender = HybridRecommender.load(Models(models).open())
+    n_lists = _write(recommender, week, out, formats)
+    print(f"{n_lists:,} lists of {week} in {out}")
+
+
+def _write(recommender: HybridRecommender, week: str, out: Path, formats: list[str]) -> int:
+    """Write the lists in every format and return how many were not empty."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from recsys.progress import track
+    from recsys.serving.playlists import jspf, m3u
+    from recsys.storage import Folder
+
+    texts = {"jspf": jspf, "m3u": m3u}
+    folder = Folder(out)
+    columns: dict[str, list[object]] = {name: [] for name, _ in _COLUMNS}
+    n_lists = 0
+    for user_id in track(recommender.catalogue.users, "weekly lists"):
+        items = recommender.weekly(user_id, week)
+        n_lists += bool(items)
+        for item in items:
+            row = (user_id, week, item.rank, item.item_id, item.score, recommender.version)
+            for values, value in zip(columns.values(), row, strict=True):
+                values.append(value)
+        for name in formats:
+            if name in texts and items:
+                title = f"Discover Weekly of {user_id}, {week}"
+                file = f"{week}/{quote(user_id, safe='')[:120]}.{name}"
+                folder.write(file, texts[name](title, items).encode())
+    if "parquet" in formats:
+        schema = pa.schema([(name, pa.type_for_alias(type)) for name, type in _COLUMNS])
+        with folder.writing(f"{week}.parquet") as stream:
+            pq.write_table(pa.table(columns, schema), stream, compression="zstd")
+    return n_lists
+
+
+_COLUMNS = (
+    ("user_id", "string"),
+    ("week", "string"),
+    ("rank", "int32"),
+    ("item_id", "string"),
+    ("score", "double"),
+    ("version", "string"),
+)

@@ -1,0 +1,256 @@
+"""What one worker does with its rows in a half-step: plain functions on parts of arrays.
+
+Enters: a `Part` of the evidence, a `Latent` of factors, blocks of the fixed side. Leaves: a renewed
+`Latent`, or something small to be summed. A function that renews a `Latent` overwrites it where it
+is writeable, that is, where the worker owns the memory; so a training holds each factor once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recsys.backend import Blocks
+from recsys.collaborative import kernels
+from recsys.collaborative.kernels import Dense, Rule, Sparse
+from recsys.config import CollaborativeConfig
+
+__all__ = [
+    "Latent",
+    "Part",
+    "balanced",
+    "cut",
+    "given_start",
+    "gram",
+    "observed",
+    "pad",
+    "penalty",
+    "random_start",
+    "rotate",
+    "solve_part",
+]
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+_CHUNK = 4096
+"""Rows that dense passes take at a time, so that their scratch stays in the cache."""
+
+
+class Latent(NamedTuple):
+    """One worker's rows of one side: its vectors, padded with zero columns, and biases."""
+
+    factors: Floats
+    biases: Floats
+
+
+class Part(NamedTuple):
+    """One worker's rows of evidence; column j of `rows` is fixed row ``columns[j]``."""
+
+    rows: Sparse
+    columns: NDArray[np.int32]
+
+
+def random_start(
+    part: Part, bounds: tuple[int, int], n_factors: int, scale: float, seed: int
+) -> Latent:
+    first, last = bounds
+    latent = pad(
+        Latent(np.zeros((last - first, n_factors), np.float32), np.zeros(last - first, np.float32))
+    )
+    # One step of the generator per number: a row's start does not depend on how rows are cut.
+    generator = np.random.PCG64(seed)
+    generator.advance(first * n_factors)
+    random = np.random.Generator(generator).random
+    for a in range(0, last - first, _CHUNK):
+        rows = latent.factors[a : a + _CHUNK, :n_factors]
+        rows[:] = (random(rows.shape) - 0.5) * (scale * np.sqrt(12))
+    latent.factors[np.diff(part.rows.indptr) == 0] = 0
+    return latent
+
+
+def given_start(part: Part, given: Latent, bias: bool) -> Latent:
+    latent = pad(given)
+    empty = np.diff(part.rows.indptr) == 0
+    latent.factors[empty] = 0
+    latent.biases[empty | (not bias)] = 0
+    return latent
+
+
+def gram(latent: Latent, n_factors: int, dtype: str = "float32") -> Doubles:
+    """Return the Gram matrix of [x, beta, 1], (f + 2, f + 2); products in `dtype`."""
+    total: Doubles = np.zeros((n_factors + 2, n_factors + 2))
+    for a in range(0, latent.biases.size, _CHUNK):
+        x = latent.factors[a : a + _CHUNK, :n_factors]
+        extended = np.ones((x.shape[0], n_factors + 2), dtype)
+        extended[:, :n_factors] = x
+        extended[:, n_factors] = latent.biases[a : a + _CHUNK]
+        total += extended.T @ extended
+    return total
+
+
+def rotate(latent: Latent, rotation: Floats) -> Latent:
+    n_factors = rotation.shape[0]
+    factors = np.require(latent.factors, requirements=["C", "W"])
+    for a in range(0, factors.shape[0], _CHUNK):
+        rows = factors[a : a + _CHUNK, :n_factors]
+        rows[:] = rows @ rotation
+    return Latent(factors, latent.biases)
+
+
+def solve_part(
+    part: Part,
+    latent: Latent,
+    blocks: Blocks,
+    dense: Dense,
+    rule: Rule,
+    config: CollaborativeConfig,
+) -> Latent:
+    fixed = _needed(blocks, part.columns)
+    factors = np.require(latent.factors, requirements=["C", "W"])
+    biases = np.require(latent.biases, requirements=["C", "W"])
+    ridges, bias_ridges = _ridges(part.rows, rule, config)
+    no_prior = frozen(np.zeros((1, factors.shape[1]), np.float32))
+
+    def run(first: int, last: int) -> None:
+        kernels.solve_cholesky(
+            part.rows,
+            first,
+            last,
+            rule,
+            dense,
+            *fixed,
+            ridges,
+            bias_ridges,
+            no_prior,
+            factors,
+            biases,
+        )
+
+    _over_rows(run, part.rows, config.num_threads)
+    return Latent(factors, biases)
+
+
+def observed(
+    part: Part, latent: Latent, blocks: Blocks, rule: Rule, config: CollaborativeConfig
+) -> float:
+    fixed = _needed(blocks, part.columns)
+    own = Latent(*map(frozen, latent))
+
+    def run(first: int, last: int) -> float:
+        return kernels.observed_loss(part.rows, first, last, rule, *fixed, *own)
+
+    return float(sum(_over_rows(run, part.rows, config.num_threads)))
+
+
+def penalty(part: Part, latent: Latent, rule: Rule, config: CollaborativeConfig) -> float:
+    ridges, bias_ridges = _ridges(part.rows, rule, config)
+    total = 0.0
+    for a in range(0, ridges.size, _CHUNK):
+        x = latent.factors[a : a + _CHUNK].astype(np.float64)
+        b = latent.biases[a : a + _CHUNK].astype(np.float64)
+        total += float(np.einsum("uk,uk,u->", x, x, ridges[a : a + _CHUNK], optimize=False))
+        total += float(bias_ridges[a : a + _CHUNK] @ b**2)
+    return total
+
+
+def bias_sum(part: Part, latent: Latent) -> tuple[float, int]:
+    """Return the sum and the number of the biases of rows with evidence."""
+    seen = np.diff(part.rows.indptr) > 0
+    return float(latent.biases[seen].sum(dtype=np.float64)), int(seen.sum())
+
+
+def finished(part: Part, latent: Latent, turn: Doubles, shift: float) -> Latent:
+    """Return unpadded factors times `turn`; biases of rows with evidence moved by `shift`."""
+    seen = np.diff(part.rows.indptr) > 0
+    return Latent(
+        latent.factors[:, : turn.shape[0]] @ turn.astype(np.float32),
+        latent.biases + np.where(seen, np.float32(shift), np.float32(0)),
+    )
+
+
+def _needed(blocks: Blocks, columns: NDArray[np.int32]) -> Latent:
+    """Read the fixed rows `columns`, one block at a time."""
+    if len(blocks) == 1 and columns.size == len(blocks[0].biases):
+        return Latent(*map(frozen, blocks[0]))
+    factors: Floats | None = None
+    biases = np.empty(columns.size, np.float32)
+    first = 0
+    for number in range(len(blocks)):
+        block: Latent = blocks[number]
+        if factors is None:
+            factors = np.empty((columns.size, block.factors.shape[1]), np.float32)
+        last = first + block.biases.size
+        a, b = np.searchsorted(columns, [first, last])
+        factors[a:b] = block.factors[columns[a:b] - first]
+        biases[a:b] = block.biases[columns[a:b] - first]
+        first = last
+    assert factors is not None
+    return Latent(frozen(factors), frozen(biases))
+
+
+def _ridges(rows: Sparse, rule: Rule, config: CollaborativeConfig) -> tuple[Floats, Floats]:
+    counts = np.diff(rows.indptr).astype(np.float32)
+    ridges = np.float32(config.regularization) * counts ** np.float32(
+        config.regularization_exponent
+    )
+    return frozen(ridges), frozen(ridges if rule.explicit else np.zeros_like(ridges))
+
+
+def _over_rows(run: Callable[[int, int], Any], rows: Sparse, num_threads: int) -> list[Any]:
+    """Run ``run(first, last)`` over all rows in ranges of like cost, on threads."""
+    threads = num_threads or int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    ranges = list(pairwise(balanced(rows.indptr, 1 if threads == 1 else 16 * threads).tolist()))
+    if threads == 1:
+        return [run(first, last) for first, last in ranges]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda bounds: run(*bounds), ranges))
+
+
+def balanced(indptr: NDArray[Any], n_parts: int) -> NDArray[np.int64]:
+    """Cut rows into `n_parts` ranges of about equal cost; return the n_parts + 1 bounds."""
+    # A row costs about as much as some entries even where it has few.
+    cost = indptr.astype(np.int64) + 8 * np.arange(indptr.size, dtype=np.int64)
+    inner = np.searchsorted(cost, np.linspace(0, cost[-1], n_parts + 1)[1:-1])
+    return np.concatenate([[0], inner, [indptr.size - 1]]).astype(np.int64)
+
+
+def cut(matrix: sp.csr_array, first: int, last: int, *, whole: bool) -> Part:
+    """Cut rows `first` to `last` out; `whole` keeps all columns, else only those in use."""
+    begin, end = matrix.indptr[first], matrix.indptr[last]
+    indices = matrix.indices[begin:end]
+    if whole:
+        columns = np.arange(matrix.shape[1], dtype=np.int32)
+    else:
+        used, indices = np.unique(indices, return_inverse=True)
+        columns = used.astype(np.int32)
+    return Part(
+        Sparse(
+            frozen(matrix.indptr[first : last + 1].astype(np.int64) - begin),
+            frozen(indices.astype(np.int32, copy=False)),
+            frozen(matrix.data[begin:end]),
+        ),
+        frozen(columns),
+    )
+
+
+def pad(latent: Latent) -> Latent:
+    """Copy into rows of padded width."""
+    n, f = latent.factors.shape
+    factors = np.zeros((n, kernels.padded(f)), np.float32)
+    factors[:, :f] = latent.factors
+    return Latent(factors, np.array(latent.biases, np.float32))
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    # Kernels see inputs read-only whoever holds them, so that one compiled form serves all.
+    view = array.view()
+    view.flags.writeable = False
+    return view

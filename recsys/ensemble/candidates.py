@@ -1,0 +1,168 @@
+"""Where the entries of a list may come from: the nearest items of each space, then the most played.
+
+Enters: a batch of listeners. Leaves: per source, ranked item rows that the listener may be shown.
+A source that knows nothing of a listener, or an item it knows nothing of, is left out rather than
+guessed: a zero vector is near nothing. Popularity knows every item and is the last resort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recsys.data.interactions import Interactions
+from recsys.retrieval.exact import ExactIndex
+
+__all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "profiles", "unit"]
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """A batch of those for whom lists are made."""
+
+    history: csr_array
+    """(m, n_items) float32 positive evidence: what speaks for an item."""
+    heard: csr_array
+    """(m, n_items) stored entries are never recommended."""
+    queries: Mapping[str, NDArray[np.float32]]
+    """Per space the (m, d) vectors whose nearest items are sought."""
+
+    def __len__(self) -> int:
+        return int(self.heard.shape[0])
+
+    def take(self, rows: NDArray[np.int64]) -> Listeners:
+        """Return some of them."""
+        queries = {space: vectors[rows] for space, vectors in self.queries.items()}
+        return Listeners(self.history[rows], self.heard[rows], queries)
+
+    def knowing(self, items: NDArray[np.int64]) -> Listeners:
+        """Return the same, each of whom knows the item rows `items` too."""
+        more = np.zeros(self.heard.shape[1], np.int8)
+        more[items] = 1
+        both = csr_array(self.heard + csr_array(np.tile(more, (len(self), 1))))
+        return Listeners(self.history, both, self.queries)
+
+
+class Space:
+    """The items of one model, ready for search.
+
+    Parameters
+    ----------
+    vectors
+        (n_items, d) float32; a zero row says that the model knows nothing of the item.
+    biases
+        (n_items,) float32 added to the inner product.
+    above
+        Items that do not score above this are not found. 0 suits unit vectors: what lies at a right
+        angle to a taste says nothing about it.
+    """
+
+    def __init__(
+        self,
+        vectors: NDArray[np.float32],
+        biases: NDArray[np.float32] | None = None,
+        *,
+        above: float = -np.inf,
+    ) -> None:
+        self.vectors = vectors
+        self.above = above
+        self.index = ExactIndex(vectors, biases)
+        self.known: NDArray[np.bool_] = np.asarray((vectors != 0).any(axis=1))
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        exclude: csr_array | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return (m, k) item rows and scores, best first, padded with -1 and -inf.
+
+        A zero query finds nothing.
+        """
+        within = self.known if allowed is None else self.known & allowed
+        rows, scores = self.index.search(queries, k, exclude=exclude, allowed=within)
+        silent = ~np.asarray((queries != 0).any(axis=1))
+        lost = (scores <= self.above) | silent[:, None]
+        return np.where(lost, -1, rows).astype(np.int32), np.where(lost, -np.inf, scores)
+
+
+class Popularity:
+    """All items, the one with most listeners first.
+
+    Parameters
+    ----------
+    listeners
+        (n_items,) number of listeners of each item.
+    """
+
+    def __init__(self, listeners: NDArray[np.int64]) -> None:
+        self.listeners = listeners
+        self.order = np.argsort(-listeners, kind="stable").astype(np.int32)
+        self.place = np.empty(len(listeners), np.int32)
+        """(n_items,) place of each item in the order, 0 the most played."""
+        self.place[self.order] = np.arange(len(listeners), dtype=np.int32)
+
+    def search(
+        self, k: int, *, exclude: csr_array, allowed: NDArray[np.bool_]
+    ) -> NDArray[np.int32]:
+        """Return (m, k) int32 item rows for the m rows of `exclude`, padded with -1."""
+        m = int(exclude.shape[0])
+        eligible = self.order[allowed[self.order]]
+        # Whoever has heard h items finds k unheard ones among the first k + h.
+        n_heard = np.diff(exclude.indptr)
+        window = eligible[: k + int(n_heard.max(initial=0))]
+        place = np.full(len(self.order), -1, np.int64)
+        place[window] = np.arange(len(window))
+        heard_place = place[exclude.indices]
+        inside = heard_place >= 0
+        free = np.ones((m, len(window)), bool)
+        free[np.repeat(np.arange(m), n_heard)[inside], heard_place[inside]] = False
+        found = np.full((m, k), -1, np.int32)
+        rank = np.cumsum(free, axis=1) - 1
+        listener, column = np.nonzero(free & (rank < k))
+        found[listener, rank[listener, column]] = window[column]
+        return found
+
+
+def positive(evidence: csr_array) -> csr_array:
+    """Return the entries above 0 as a new matrix."""
+    kept = evidence.copy()
+    kept.data = np.maximum(kept.data, 0)
+    kept.eliminate_zeros()
+    return kept
+
+
+def played_by(interactions: Interactions) -> csr_array:
+    """Return (n_items, n_users) int8 ones: who listened to an item and has evidence for it.
+
+    Evidence without listening, as for the songs of a followed artist, does not count.
+    """
+    listened = positive(interactions.evidence).multiply(interactions.heard)
+    turned = csr_array(listened.T.tocsr(), dtype=np.int8)
+    turned.data[:] = 1
+    turned.sort_indices()
+    return turned
+
+
+def profiles(history: csr_array, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (m, d) unit vectors: the mean of what each listener played, weighted by `history`.
+
+    A zero row where nothing that was played has a vector. Reads only the vectors of played items.
+    """
+    played, where = np.unique(history.indices, return_inverse=True)
+    narrow = csr_array((history.data, where, history.indptr), (history.shape[0], len(played)))
+    return unit(np.asarray(narrow @ np.asarray(vectors[played]), np.float32))
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n, d) rows of length 1; zero rows stay zero."""
+    scaled: NDArray[np.float32] = np.zeros(vectors.shape, np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.divide(vectors, lengths, out=scaled, where=lengths > 0)
+    return scaled

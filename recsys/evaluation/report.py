@@ -1,0 +1,122 @@
+"""What an evaluation found, for people and for programs.
+
+Enters: figures per ranker. Leaves: JSON, Markdown, and rows for a table on a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from recsys.storage import Folder
+
+__all__ = ["Report"]
+
+_COLUMNS = (
+    ("NDCG@10", "ndcg@10"),
+    ("NDCG@30", "ndcg@30"),
+    ("recall@10", "recall@10"),
+    ("recall@30", "recall@30"),
+    ("MAP@10", "map@10"),
+    ("MAP@30", "map@30"),
+    ("MRR@30", "mrr@30"),
+    ("hit@10", "hit_rate@10"),
+    ("hit@30", "hit_rate@30"),
+    ("coverage@30", "coverage@30"),
+    ("novelty@30", "novelty@30"),
+    ("of oracle@30", "of_oracle@30"),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of one evaluation and what they were measured on."""
+
+    rankers: Mapping[str, Mapping[str, float]]
+    """Per ranker its metrics, baselines first; nan where a metric has no value."""
+    kind: str
+    """The kind of item that was ranked."""
+    n_eligible: int
+    """Items that a list could show; all of them were ranked, none sampled."""
+    n_listeners: int
+    """Listeners measured: those who loved something new in the test slice."""
+    n_left_out: int
+    """Listeners who did not, or were not drawn; they are in no figure."""
+    n_events: Mapping[str, int]
+    """Events in each slice: base, tune, blend, test. The models saw all but test."""
+    left_out: Mapping[str, str]
+    """Models that were not trained, and why."""
+    dataset: str
+    """Fingerprint of the dataset."""
+    notes: Sequence[str] = ()
+    """What a reader should know of the rankers."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON; nan is None."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+    def columns(self) -> list[str]:
+        """Return the heads of the table's columns."""
+        return ["ranker", *(head for head, key in self._shown())]
+
+    def rows(self) -> list[list[str]]:
+        """Return the table's rows, one a ranker, figures as text."""
+        shown = [key for _, key in self._shown()]
+        return [
+            [name, *(_text(key, figures.get(key, math.nan)) for key in shown)]
+            for name, figures in self.rankers.items()
+        ]
+
+    def markdown(self) -> str:
+        """Return the report as Markdown."""
+        heads = self.columns()
+        table = [heads, ["---"] + ["---:"] * (len(heads) - 1), *self.rows()]
+        lines = ["# Evaluation", "", *(f"{line}  " for line in self.summary()), ""]
+        lines += ["| " + " | ".join(cells) + " |" for cells in table]
+        lines += ["", *(f"- {note}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
+
+    def summary(self) -> list[str]:
+        """Return some lines that say what was measured on what."""
+        events = ", ".join(f"{name} {n:,}" for name, n in self.n_events.items())
+        lines = [
+            f"{self.n_listeners:,} listeners who loved something new in the test slice "
+            f"({self.n_left_out:,} others left out); {self.n_eligible:,} items of kind "
+            f"{self.kind}, all ranked.",
+            f"Events: {events}; the models saw all but test.",
+        ]
+        return lines + [f"No {name} model: {why}." for name, why in self.left_out.items()]
+
+    def write(self, folder: str | Path) -> None:
+        """Write report.json and report.md into `folder`."""
+        place = Folder(folder)
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        place.write("report.json", text.encode())
+        place.write("report.md", self.markdown().encode())
+
+    def _shown(self) -> list[tuple[str, str]]:
+        known = {key for figures in self.rankers.values() for key in figures}
+        return [(head, key) for head, key in _COLUMNS if key in known]
+
+
+def _text(key: str, value: float) -> str:
+    if math.isnan(value):
+        return ""
+    if key.startswith("novelty"):
+        return f"{value:.1f}"
+    if key.startswith(("coverage", "of_oracle")):
+        return f"{value:.0%}"
+    return f"{value:.4f}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return list(value) if isinstance(value, tuple) else value

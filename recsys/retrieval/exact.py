@@ -1,0 +1,353 @@
+"""The k best inner products, exactly: the index that every other index is measured against.
+
+Enters: (n, d) vectors with optional biases, (m, d) queries. Leaves: rows and scores, best first.
+
+The score of a pair is the float64 dot product plus the bias, rounded to float32. A blocked float32
+matrix product only *proposes*: whatever could still be among the k best, its rounding error allowed
+for, is scored again, so a result depends neither on the block, nor the batch, nor the threads, and
+equal vectors tie exactly. Vectors lie in descending order of norm. By Cauchy and Schwarz nothing
+after position p scores above ``|q| max |v| + max b`` over the rest; once that is below the k-th
+best, a query is done. (The idea of LEMP: Teflioudi, Gemulla, Mykytiuk, SIGMOD 2015.)
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recsys.errors import UsageError
+
+__all__ = ["ExactIndex"]
+
+_QUERIES = 64
+"""Queries per tile."""
+_TILE = 4096
+"""Numbers per tile of vectors: 64 vectors at d = 64. Products this small stay in the first-level
+cache, and BLAS computes them in the calling thread, so our threads do not fight with its own."""
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Rows = NDArray[np.int32]
+
+
+class ExactIndex:
+    """Vectors to search by inner product.
+
+    Parameters
+    ----------
+    vectors
+        (n, d) float32, finite.
+    biases
+        (n,) float32, finite, added to the scores; None for none.
+    num_threads
+        Threads that share the queries; 0 takes all cores.
+
+    Raises
+    ------
+    UsageError
+        Where shapes disagree or a value is not finite.
+    """
+
+    def __init__(
+        self, vectors: Floats, biases: Floats | None = None, *, num_threads: int = 0
+    ) -> None:
+        if vectors.ndim != 2:
+            raise UsageError(f"vectors: want shape (n, d), got {vectors.shape}")
+        n = len(vectors)
+        if biases is None:
+            biases = np.zeros(n, np.float32)
+        if biases.shape != (n,):
+            raise UsageError(f"biases: want shape ({n},) like the vectors, got {biases.shape}")
+        _require_finite("vectors", vectors)
+        _require_finite("biases", biases)
+        self.num_threads = num_threads or len(os.sched_getaffinity(0))
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        lift = biases - biases.min() if n else biases
+        # A stable order of what bounds a score, so that good thresholds come early.
+        self._order = np.argsort(-np.hypot(norms, lift), kind="stable").astype(np.int32)
+        self._vectors = np.ascontiguousarray(vectors[self._order], np.float32)
+        self._biases = np.ascontiguousarray(biases[self._order], np.float32)
+        self._norms_after = _maximum_after(norms[self._order])
+        self._biases_after = _maximum_after(self._biases)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def search(
+        self,
+        queries: Floats,
+        k: int,
+        *,
+        exclude: csr_array | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[Rows, Floats]:
+        """Return the `k` best rows for each query.
+
+        Parameters
+        ----------
+        queries
+            (m, d) float32, finite.
+        k
+            Rows wanted, from 0 up.
+        exclude
+            (m, n) sparse; the stored entries of row q, whatever their value, are not returned
+            for query q.
+        allowed
+            (n,) bool; only these rows are returned. None allows all.
+
+        Returns
+        -------
+        rows : (m, k) int32
+            Best first, ties by the lower row; -1 after the last row that exists.
+        scores : (m, k) float32
+            Descending; -inf where the row is -1.
+
+        Raises
+        ------
+        UsageError
+            Where a shape does not fit the index, `k` is negative, or a query is not finite.
+        """
+        self._check(queries, k, exclude, allowed)
+        m, n = len(queries), len(self)
+        rows = np.full((m, k), -1, np.int32)
+        scores = np.full((m, k), -np.inf, np.float32)
+        if not (m and n and k):
+            return rows, scores
+        queries = np.ascontiguousarray(queries, np.float32)
+        positions = None if allowed is None else np.flatnonzero(allowed[self._order])
+        excluded = _sorted_rows(exclude, m)
+
+        lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
+        # |float32 dot - exact dot| <= rounding * |q||v|, plus the addition of the bias.
+        rounding = (queries.shape[1] + 4) * float(np.finfo(np.float32).eps)
+        tile = max(1, min(64, _TILE // max(1, queries.shape[1]), n))
+
+        def run(start: int) -> None:
+            _search_block(
+                start,
+                queries[start : start + _QUERIES],
+                lengths[start : start + _QUERIES],
+                rounding,
+                tile,
+                self._vectors,
+                self._biases,
+                self._order,
+                self._norms_after,
+                self._biases_after,
+                np.zeros(0, np.int64) if positions is None else positions,
+                positions is not None,
+                *excluded,
+                rows[start : start + _QUERIES],
+                scores[start : start + _QUERIES],
+                min(k, n),
+            )
+
+        starts = range(0, m, _QUERIES)
+        if len(starts) == 1 or self.num_threads == 1:
+            for start in starts:
+                run(start)
+        else:
+            with ThreadPoolExecutor(self.num_threads) as threads:
+                list(threads.map(run, starts))
+        return rows, scores
+
+    def _check(
+        self,
+        queries: Floats,
+        k: int,
+        exclude: csr_array | None,
+        allowed: NDArray[np.bool_] | None,
+    ) -> None:
+        n, d = self._vectors.shape
+        if queries.ndim != 2 or queries.shape[1] != d:
+            raise UsageError(f"queries: want shape (m, {d}), got {queries.shape}")
+        if k < 0:
+            raise UsageError(f"k: want 0 or more, got {k}")
+        if exclude is not None and exclude.shape != (len(queries), n):
+            raise UsageError(f"exclude: want shape {(len(queries), n)}, got {exclude.shape}")
+        if allowed is not None and (allowed.shape != (n,) or allowed.dtype != np.bool_):
+            raise UsageError(f"allowed: want bool ({n},), got {allowed.dtype} {allowed.shape}")
+        _require_finite("queries", queries)
+
+
+def _require_finite(name: str, array: Floats) -> None:
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise UsageError(f"{name}: want finite numbers, got {array[place]} at {place}")
+
+
+def _maximum_after(values: Floats) -> NDArray[np.float64]:
+    """Return max(values[p:]) for every p."""
+    return np.maximum.accumulate(values[::-1].astype(np.float64))[::-1]
+
+
+def _sorted_rows(exclude: csr_array | None, m: int) -> tuple[NDArray[np.int64], Rows]:
+    """Return indptr and ascending indices of `exclude`; empty rows where it is None."""
+    if exclude is None:
+        return np.zeros(m + 1, np.int64), np.zeros(0, np.int32)
+    if not exclude.has_sorted_indices:
+        exclude = exclude.sorted_indices()
+    return exclude.indptr.astype(np.int64), exclude.indices.astype(np.int32, copy=False)
+
+
+@numba.njit(nogil=True, cache=True)
+def _search_block(
+    first_query: int,
+    queries: Floats,
+    lengths: Doubles,
+    rounding: float,
+    tile: int,
+    vectors: Floats,
+    biases: Floats,
+    names: Rows,
+    norms_after: Doubles,
+    biases_after: Doubles,
+    positions: NDArray[np.int64],
+    restricted: bool,
+    indptr: NDArray[np.int64],
+    indices: Rows,
+    rows: Rows,
+    scores: Floats,
+    k: int,
+) -> None:
+    """Fill rows and scores (b, at least k) for queries (b, d), the first of which is first_query.
+
+    vectors (n, d), biases and names (n,) in descending order of bound; if restricted, only
+    `positions` of them count. Meanwhile each row of the result is a heap, the worst in column 0.
+    """
+    heap_rows, heap_scores = rows[:, :k], scores[:, :k]
+    active = np.arange(len(queries))
+    limits = np.empty(len(queries), np.float32)
+    panel = queries.copy()
+    products = np.empty(len(queries) * tile, np.float32)
+    picked = np.empty((tile, vectors.shape[1]), np.float32)
+    n_active = len(queries)
+    n = len(positions) if restricted else len(vectors)
+    for start in range(0, n, tile):
+        stop = min(start + tile, n)
+        first = positions[start] if restricted else start
+        alive = 0
+        for a in range(n_active):
+            query = active[a]
+            reach = lengths[query] * norms_after[first]
+            slack = rounding * (reach + abs(biases_after[first])) + 1e-30
+            # A heap that is not full yet has -inf at its root: it prunes nothing.
+            worst = heap_scores[query, 0]
+            if reach + biases_after[first] + slack >= worst:
+                active[alive] = query
+                limits[alive] = worst - slack
+                panel[alive] = queries[query]
+                alive += 1
+        n_active = alive
+        if n_active == 0:
+            break
+        if restricted:
+            for v in range(start, stop):
+                picked[v - start] = vectors[positions[v]]
+            chosen = picked[: stop - start]
+            heights, labels = biases[positions[start:stop]], names[positions[start:stop]]
+        else:
+            chosen, heights, labels = vectors[start:stop], biases[start:stop], names[start:stop]
+        proposed = products[: n_active * len(chosen)].reshape(n_active, len(chosen))
+        np.dot(panel[:n_active], chosen.T, proposed)
+        for a in range(n_active):
+            if _reaching(proposed[a], heights, limits[a]):
+                query = active[a]
+                low, high = indptr[first_query + query], indptr[first_query + query + 1]
+                _offer(
+                    proposed[a], limits[a], queries[query], chosen, heights, labels,
+                    indices[low:high], heap_rows[query], heap_scores[query],
+                )  # fmt: skip
+    for q in range(len(queries)):
+        _sort_heap(heap_rows[q], heap_scores[q])
+
+
+@numba.njit(nogil=True, cache=True)
+def _offer(
+    proposed: Floats,
+    limit: float,
+    query: Floats,
+    vectors: Floats,
+    biases: Floats,
+    names: Rows,
+    excluded: Rows,
+    heap_rows: Rows,
+    heap_scores: Floats,
+) -> None:
+    """Score again what float32 products propose for one query and keep the best in its heap."""
+    for c in range(len(proposed)):
+        if proposed[c] + biases[c] < limit:
+            continue
+        score = np.float32(_dot(query, vectors[c]) + biases[c])
+        if _better(score, names[c], heap_scores[0], heap_rows[0]):
+            if _contains(excluded, names[c]):
+                continue
+            heap_rows[0] = names[c]
+            heap_scores[0] = score
+            _sink(heap_rows, heap_scores, len(heap_rows))
+
+
+@numba.njit(nogil=True, cache=True)
+def _reaching(products: Floats, biases: Floats, limit: float) -> int:
+    """Count the sums that reach limit; NaN, from products beyond float32, does."""
+    hits = np.int32(0)
+    for c in range(len(products)):
+        # 32-bit lanes beside 32-bit floats: with a Python int LLVM leaves this loop scalar.
+        hits += np.int32(0) if products[c] + biases[c] < limit else np.int32(1)
+    return int(hits)
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _dot(a: Floats, b: Floats) -> float:
+    total = 0.0
+    for d in range(len(a)):
+        total += np.float64(a[d]) * np.float64(b[d])
+    return total
+
+
+@numba.njit(nogil=True, cache=True)
+def _better(score: np.float32, row: int, other_score: np.float32, other_row: int) -> bool:
+    """Tell whether (score, row) ranks above the other; row -1 is an empty place, the worst."""
+    if other_row < 0:
+        return row >= 0
+    if row < 0:
+        return False
+    return bool(score > other_score or (score == other_score and row < other_row))
+
+
+@numba.njit(nogil=True, cache=True)
+def _sink(rows: Rows, scores: Floats, size: int) -> None:
+    """Restore the heap (worst at the root) after its root was replaced."""
+    place = 0
+    while True:
+        worst, child = place, 2 * place + 1
+        for c in (child, child + 1):
+            if c < size and _better(scores[worst], rows[worst], scores[c], rows[c]):
+                worst = c
+        if worst == place:
+            return
+        rows[place], rows[worst] = rows[worst], rows[place]
+        scores[place], scores[worst] = scores[worst], scores[place]
+        place = worst
+
+
+@numba.njit(nogil=True, cache=True)
+def _sort_heap(rows: Rows, scores: Floats) -> None:
+    """Turn a heap into a list, best first: move the worst to the end, again and again."""
+    for size in range(len(rows) - 1, 0, -1):
+        rows[0], rows[size] = rows[size], rows[0]
+        scores[0], scores[size] = scores[size], scores[0]
+        _sink(rows, scores, size)
+
+
+@numba.njit(nogil=True, cache=True)
+def _contains(rows: Rows, row: int) -> bool:
+    """Tell whether ascending rows hold row."""
+    place = np.searchsorted(rows, row)
+    return bool(place < len(rows) and rows[place] == row)

@@ -1,0 +1,220 @@
+"""Serve on this machine: what `recsys serve` and the end of the demo run.
+
+Enters: a folder of versions, an address. Leaves: a server that answers until Ctrl-C. A private Ray
+cluster is started without a dashboard, Serve with its fast paths, and everything listens on the
+loopback interface only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+from urllib.error import URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+from recsys.bundle import Models
+from recsys.config import ServingConfig
+from recsys.errors import RecsysError, UsageError
+from recsys.progress import note
+from recsys.serving.app import AppArgs, build
+from recsys.serving.haproxy import write_launcher
+
+__all__ = ["serve_models", "served"]
+
+_READY_S = 120.0
+_SHOWN = 2
+"""Recommendations in the printed example."""
+
+
+def serve_models(
+    models: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    config: ServingConfig | None = None,
+    example: str | None = None,
+) -> None:
+    """Serve the active version until Ctrl-C (or SIGTERM) and print the address.
+
+    Parameters
+    ----------
+    models
+        Folder of trained versions; one must be active.
+    host, port
+        Where to listen; a loopback address.
+    config
+        The longest list and the number of replicas.
+    example
+        A listener; a curl line for them and its answer are printed too.
+
+    Raises
+    ------
+    BundleError
+        Where no version can be opened.
+    UsageError
+        For a host that is not loopback, and a port that is taken.
+    """
+    # After Ray's start, which sets handlers of its own. SIGINT too: a shell starts background jobs
+    # with it ignored, and Python keeps that.
+    with (
+        served(models, host=host, port=port, config=config) as at,
+        _interrupted_by(signal.SIGINT, signal.SIGTERM),
+    ):
+        print(f"listening on {at}  (the page; {at}/docs lists every address)", flush=True)
+        if example is not None:
+            _print_example(at, example)
+        note("Ctrl-C ends it")
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            note("ending")
+
+
+@contextmanager
+def served(
+    models: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    config: ServingConfig | None = None,
+) -> Iterator[str]:
+    """Serve for the length of a block and yield the address, once it answers.
+
+    Arguments and errors are those of `serve_models`.
+    """
+    settings = config or ServingConfig()
+    _check(Models(models), host, port)
+    args = AppArgs(
+        models=str(Path(models).absolute()) if "://" not in str(models) else str(models),
+        max_k=settings.max_k,
+        replicas=settings.replicas,
+    )
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    with tempfile.TemporaryDirectory(prefix="recsys-") as private:
+        _prepare_environment(private)
+        from ray import serve
+
+        from recsys.cluster.session import ray_session
+
+        with ray_session():
+            note("starting Ray Serve")
+            logging.getLogger("ray.serve").setLevel(logging.WARNING)
+            serve.start(http_options={"host": host, "port": port})
+            try:
+                serve.run(build(args), name="recsys", logging_config={"enable_access_log": False})
+                _wait_until_ready(address)
+                yield address
+            finally:
+                serve.shutdown()
+
+
+def _check(models: Models, host: str, port: int) -> None:
+    """Fail before anything is started where it could only fail later."""
+    models.open()
+    if not _is_loopback(host):
+        raise UsageError(
+            f"--host {host}: there are no API keys yet, so only a loopback address such as "
+            f"127.0.0.1 may be served; put a proxy that asks for one in front"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UsageError(f"--port {port}: {error.strerror}; give another one") from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _prepare_environment(private: str) -> None:
+    """Set what Serve reads when it is imported, here and in the processes that Ray starts.
+
+    See Ray's documentation of Serve's throughput settings; without them a request costs 3 ms more.
+    """
+    defaults = {
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # Long ids, percent-encoded, must fit in a request line.
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(128 * 1024),
+        # Nobody drains a server that is being ended by hand.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+    }
+    os.environ.update({name: value for name, value in defaults.items() if name not in os.environ})
+    # By default its files lie where all local users may write, and two servers share its ports.
+    os.environ.update(
+        {
+            "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_launcher(Path(private))),
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{private}/haproxy.cfg",
+            "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{private}/admin.sock",
+            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{private}/metrics.sock",
+            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": private,
+            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{private}/server-state",
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
+        }
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(address: str) -> None:
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline:
+        try:
+            with urlopen(f"{address}/v1/health/ready", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise RecsysError(
+        f"{address}: not ready after {_READY_S:.0f} s; Ray's logs in /tmp/ray/session_latest/logs "
+        f"say more"
+    )
+
+
+def _print_example(address: str, user_id: str) -> None:
+    url = f"{address}/v1/users/{quote(user_id, safe='')}/recommendations?k={_SHOWN}"
+    with urlopen(url, timeout=10) as answer:
+        shown = json.dumps(json.load(answer), ensure_ascii=False, indent=2)
+    print(f"\n$ curl '{url}'\n{shown}", flush=True)
+
+
+@contextmanager
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Let signals end the block as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,139 @@
+"""What a request may say, checked once: ids in addresses, the length of a list, weights.
+
+Enters: the raw parts of a request. Leaves: values that mean something, or a 422.
+
+An id may hold anything, slashes too. Addresses are therefore routed as they were sent
+(`SentPaths`): ``/v1/items/a%2Fsimilar`` is the item ``a/similar``, ``/v1/items/a/similar`` is what
+resembles ``a``. Decoding comes after routing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import AfterValidator
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from recsys.ensemble.recommender import SOURCES
+from recsys.errors import UsageError
+from recsys.serving.live import Version
+
+__all__ = [
+    "Active",
+    "ArtistId",
+    "ItemId",
+    "Kind",
+    "Length",
+    "SentPaths",
+    "ShortLength",
+    "UserId",
+    "Weights",
+    "checked_kind",
+    "checked_length",
+]
+
+
+class SentPaths:
+    """Let `app` route on the path as it was sent, before percent-decoding."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (sent := scope.get("raw_path")):
+            # latin-1 keeps every byte, also those that a careless client did not encode.
+            scope = {**scope, "path": sent.partition(b"?")[0].decode("latin-1")}
+        await self.app(scope, receive, send)
+
+
+def _decoded(sent: str) -> str:
+    return unquote_to_bytes(sent.encode("latin-1")).decode("utf-8", "replace")
+
+
+_ENCODED = AfterValidator(_decoded)
+UserId = Annotated[str, _ENCODED, Path(description="Listener.", examples=["user-0012"])]
+ItemId = Annotated[str, _ENCODED, Path(description="Item.", examples=["track-0420"])]
+ArtistId = Annotated[str, _ENCODED, Path(description="Artist.", examples=["artist-031"])]
+
+
+async def _active(request: Request) -> Version:
+    version: Version = request.app.state.live.version
+    return version
+
+
+Active = Annotated[Version, Depends(_active)]
+
+
+def checked_length(k: int, request: Request) -> int:
+    """Return `k`; UsageError naming the allowed range where a list cannot have that length."""
+    longest: int = request.app.state.max_k
+    if not 1 <= k <= longest:
+        raise UsageError(f"k: want 1 to {longest}, got {k}")
+    return k
+
+
+async def _length(
+    request: Request,
+    k: Annotated[int, Query(description="Length of the list, from 1.", examples=[30])] = 30,
+) -> int:
+    return checked_length(k, request)
+
+
+async def _short_length(
+    request: Request,
+    k: Annotated[int, Query(description="Length of the list, from 1.", examples=[10])] = 10,
+) -> int:
+    return checked_length(k, request)
+
+
+Length = Annotated[int, Depends(_length)]
+ShortLength = Annotated[int, Depends(_short_length)]
+
+
+async def _weights(
+    weights: Annotated[
+        str | None,
+        Query(
+            description=f"Weights of sources ({', '.join(SOURCES)}), in place of the trained ones.",
+            examples=["collaborative:1,text:0.5"],
+        ),
+    ] = None,
+) -> dict[str, float] | None:
+    if weights is None:
+        return None
+    parsed: dict[str, float] = {}
+    for part in weights.split(","):
+        name, colon, number = part.partition(":")
+        try:
+            parsed[name.strip()] = float(number)
+        except ValueError:
+            raise UsageError(f"weights: want name:number, got {part!r}") from None
+        if not colon:
+            raise UsageError(f"weights: want name:number, got {part!r}")
+    return parsed
+
+
+Weights = Annotated[dict[str, float] | None, Depends(_weights)]
+
+
+def checked_kind(kind: str | None, version: Version) -> str | None:
+    """Return `kind`; UsageError naming the known ones where no item is of that kind."""
+    kinds = version.recommender.catalogue.kinds
+    if kind is not None and kinds.row(kind) < 0:
+        raise UsageError(f"kind: want one of {', '.join(kinds)}, got {kind!r}")
+    return kind
+
+
+async def _kind(
+    version: Active,
+    kind: Annotated[
+        str | None,
+        Query(description="Kind of item; default: the one most listened to.", examples=["track"]),
+    ] = None,
+) -> str | None:
+    return checked_kind(kind, version)
+
+
+Kind = Annotated[str | None, Depends(_kind)]

@@ -1,0 +1,269 @@
+"""The shapes of requests and answers; FastAPI makes the OpenAPI document from them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Artist",
+    "ArtistDetails",
+    "Found",
+    "Health",
+    "HistoryEntry",
+    "HistoryRequest",
+    "Item",
+    "ItemDetails",
+    "Listed",
+    "Listener",
+    "Listeners",
+    "ModelVersion",
+    "ModelVersions",
+    "Playlist",
+    "PlaylistRequest",
+    "Recommendations",
+    "Similar",
+    "SimilarOnes",
+    "Term",
+    "Weekly",
+]
+
+MAX_HISTORY = 1000
+"""The longest history or list of seeds that a request may send."""
+MAX_ID = 10_000
+"""Characters of the longest id that a body may hold."""
+
+_LISTED = {
+    "rank": 1,
+    "item_id": "track-0420",
+    "title": "Paper Lanterns",
+    "artist": "The Night Ferries",
+    "score": 0.0241,
+    "signals": {"collaborative": 0.0164, "text": 0.0048, "audio": 0.0029, "popularity": 0.0},
+    "reasons": ["listeners who play Harbour Lights also play this"],
+}
+_SIMILAR = {
+    "id": "track-0077",
+    "score": 0.93,
+    "title": "Harbour Lights",
+    "artist": "The Night Ferries",
+}
+
+
+def _example(**example: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
+class Health(BaseModel):
+    """Whether the server lives or can answer."""
+
+    status: Literal["live", "ready"]
+
+
+class Listed(BaseModel):
+    """One entry of a list."""
+
+    model_config = ConfigDict(from_attributes=True, **_example(**_LISTED))
+
+    rank: int = Field(description="From 1.", ge=1)
+    item_id: str
+    title: str | None
+    artist: str | None = Field(description="The artist's name.")
+    score: float = Field(description="Comparable within this list only.")
+    signals: dict[str, float] = Field(description="What each model gave; they add up to score.")
+    reasons: list[str] = Field(description="Sentences; the one behind the largest signal first.")
+
+
+class Recommendations(BaseModel):
+    """A list for a listener."""
+
+    model_config = _example(
+        user_id="user-0012", version="20261121T120000000000-1a2b3c", items=[_LISTED]
+    )
+
+    user_id: str | None = Field(description="null for a listener without an account.")
+    version: str = Field(description="The version that made the list.")
+    items: list[Listed]
+
+
+class Weekly(BaseModel):
+    """A listener's list of one ISO week; it stays as it is until the week ends."""
+
+    model_config = _example(user_id="user-0012", week="2026-W47", items=[_LISTED])
+
+    user_id: str
+    week: str = Field(description="ISO week in UTC.")
+    items: list[Listed]
+
+
+class Playlist(BaseModel):
+    """A continuation of some items."""
+
+    model_config = _example(version="20261121T120000000000-1a2b3c", items=[_LISTED])
+
+    version: str
+    items: list[Listed]
+
+
+class HistoryEntry(BaseModel):
+    """How often an item was played."""
+
+    item_id: str = Field(max_length=MAX_ID)
+    plays: float = Field(1, gt=0, le=1e9)
+
+
+class HistoryRequest(BaseModel):
+    """What a listener without an account has heard."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        **_example(history=[{"item_id": "track-0077", "plays": 12}], k=10, weights={"text": 0.5}),
+    )
+
+    history: list[HistoryEntry] = Field(min_length=1, max_length=MAX_HISTORY)
+    k: int = Field(30, description="Length of the list.")
+    weights: dict[str, float] | None = Field(None, description="Weight of each source, from 0.")
+    kind: str | None = Field(None, description="Kind of item; default: the one most listened to.")
+
+
+class PlaylistRequest(BaseModel):
+    """What a playlist shall go on from."""
+
+    model_config = ConfigDict(extra="forbid", **_example(seeds=["track-0077", "track-0420"], k=20))
+
+    seeds: list[str] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
+    k: int = Field(30, description="Length of the list.")
+
+
+class Similar(BaseModel):
+    """A neighbour."""
+
+    id: str
+    score: float = Field(description="Cosine, or the blend's score; comparable within this list.")
+    title: str | None = Field(None, description="An item's title, an artist's name.")
+    artist: str | None = Field(None, description="The name of an item's artist.")
+
+
+class SimilarOnes(BaseModel):
+    """The nearest of one kind, best first."""
+
+    model_config = _example(kind="item", id="track-0420", by="hybrid", similar=[_SIMILAR])
+
+    kind: Literal["item", "artist", "user"]
+    id: str
+    by: str
+    similar: list[Similar]
+
+
+class Artist(BaseModel):
+    """Who made something."""
+
+    artist_id: str
+    name: str
+
+
+class Item(BaseModel):
+    """Something that can be recommended."""
+
+    item_id: str
+    title: str | None
+    artist: Artist | None
+    kind: str
+    listeners: int = Field(description="How many people streamed it.")
+
+
+class Term(BaseModel):
+    """A word that is said of an artist."""
+
+    term: str
+    weight: float
+
+
+class ItemDetails(Item):
+    """An item and what is known about it."""
+
+    model_config = _example(
+        item_id="track-0420",
+        title="Paper Lanterns",
+        artist={"artist_id": "artist-031", "name": "The Night Ferries"},
+        kind="track",
+        listeners=57,
+        plays=412,
+        duration_s=214.0,
+        released_at="2026-03-06T00:00:00+00:00",
+        labels=["dream pop"],
+        models=["collaborative", "text", "audio"],
+    )
+
+    plays: int = Field(description="How often it was streamed.")
+    duration_s: float | None
+    released_at: str | None = Field(description="ISO 8601, UTC.")
+    labels: list[str] = Field(description="The editors' tags.")
+    models: list[str] = Field(description="The models that know it.")
+
+
+class ArtistDetails(Artist):
+    """An artist, what is said of them, and their items."""
+
+    model_config = _example(
+        artist_id="artist-031",
+        name="The Night Ferries",
+        terms=[{"term": "dreamy", "weight": 0.31}],
+        items=[],
+    )
+
+    terms: list[Term] = Field(description="What is said of them, weightiest first.")
+    items: list[Item] = Field(description="Their items, most listened to first.")
+
+
+class Listener(BaseModel):
+    """Someone with a history."""
+
+    user_id: str
+    heard: int = Field(description="How many items they know.")
+
+
+class Listeners(BaseModel):
+    """A page of listeners in the order of their ids."""
+
+    model_config = _example(
+        users=[{"user_id": "user-0012", "heard": 83}], total=1000, next="user-0012"
+    )
+
+    users: list[Listener]
+    total: int
+    next: str | None = Field(description="Give it as `after` for the next page; null at the end.")
+
+
+class Found(BaseModel):
+    """What a search found."""
+
+    model_config = _example(
+        items=[], artists=[{"artist_id": "artist-031", "name": "The Night Ferries"}]
+    )
+
+    items: list[Item]
+    artists: list[Artist]
+
+
+class ModelVersion(BaseModel):
+    """One trained version."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    version: str
+    made_at: str | None
+    trained: list[str]
+    counts: dict[str, int]
+    problem: str | None = Field(description="Why it cannot be opened; null where it can.")
+
+
+class ModelVersions(BaseModel):
+    """All versions, oldest first, and which of them answers."""
+
+    model_config = _example(serving="20261121T120000000000-1a2b3c", problem=None, versions=[])
+
+    serving: str = Field(description="The version that this server answers from.")
+    problem: str | None = Field(description="Why that is not the active one; null where it is.")
+    versions: list[ModelVersion]

@@ -1,7 +1,7 @@
 """One way into Ray for every entry point: join the cluster at hand, or start a private one.
 
-A private cluster lives on this machine for the length of a block, has no dashboard, and is closed
-to everyone else by a token that is never written down.
+A private cluster lives on this machine for the length of a block, listens on loopback, has no
+dashboard, and is closed to everyone else by a token that is never written down.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def ray_session(
         yield
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     before = {name: os.environ.get(name) for name in _AUTHENTICATION}
     try:
         if os.environ.get("RAY_ADDRESS"):
@@ -58,6 +59,7 @@ def ray_session(
                 num_cpus=num_cpus,
                 object_store_memory=object_store_bytes,
                 include_dashboard=False,
+                _node_ip_address="127.0.0.1",
                 **quiet,
             )
         yield

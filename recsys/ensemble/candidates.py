@@ -56,12 +56,20 @@ class Space:
         (n_items, d) float32; a zero row says that the model knows nothing of the item.
     biases
         (n_items,) float32 added to the inner product.
+    above
+        Items that do not score above this are not found. 0 suits unit vectors: what lies at a right
+        angle to a taste says nothing about it.
     """
 
     def __init__(
-        self, vectors: NDArray[np.float32], biases: NDArray[np.float32] | None = None
+        self,
+        vectors: NDArray[np.float32],
+        biases: NDArray[np.float32] | None = None,
+        *,
+        above: float = -np.inf,
     ) -> None:
         self.vectors = vectors
+        self.above = above
         self.index = ExactIndex(vectors, biases)
         self.known: NDArray[np.bool_] = np.asarray((vectors != 0).any(axis=1))
 
@@ -79,11 +87,9 @@ class Space:
         """
         within = self.known if allowed is None else self.known & allowed
         rows, scores = self.index.search(queries, k, exclude=exclude, allowed=within)
-        lost = ~queries.any(axis=1)
-        if lost.any():
-            rows, scores = rows.copy(), scores.copy()
-            rows[lost], scores[lost] = -1, -np.inf
-        return rows, scores
+        silent = ~np.asarray((queries != 0).any(axis=1))
+        lost = (scores <= self.above) | silent[:, None]
+        return np.where(lost, -1, rows).astype(np.int32), np.where(lost, -np.inf, scores)
 
 
 class Popularity:

@@ -94,9 +94,9 @@ class HybridRecommender:
         if factors is not None:
             self._spaces["collaborative"] = Space(factors.item_factors, factors.item_biases)
         if text is not None:
-            self._spaces["text"] = Space(text.item_vectors)
+            self._spaces["text"] = Space(text.item_vectors, above=0.0)
         if audio is not None:
-            self._spaces["audio"] = Space(audio.item_vectors)
+            self._spaces["audio"] = Space(audio.item_vectors, above=0.0)
         listeners = played_by(interactions)
         self._popularity = Popularity(np.diff(listeners.indptr))
         self._neighbourhoods = Neighbourhoods(

@@ -23,6 +23,7 @@ from recsys.bundle import Models
 from recsys.config import Config, EvaluationConfig, InteractionsConfig
 from recsys.data.catalogue import Catalogue
 from recsys.data.dataset import Dataset
+from recsys.data.identity import Ids
 from recsys.data.interactions import Events, build_interactions
 from recsys.data.slices import Slices, split
 from recsys.data.world import Truth
@@ -183,15 +184,16 @@ class _Oracle:
     truth: Truth
 
     def __call__(self, users: NDArray[np.int64]) -> NDArray[np.int32]:
-        catalogue = self.recommender.catalogue
-        items = catalogue.items.rows(self.truth.item_ids)
-        in_truth = np.full(catalogue.n_users, -1)
-        in_truth[catalogue.users.rows(self.truth.user_ids)] = np.arange(len(self.truth.user_ids))
+        catalogue, truth = self.recommender.catalogue, self.truth
+        planted = Ids.from_strings(truth.user_ids, kind="user")
+        in_truth = planted.rows([catalogue.users[user] for user in users.tolist()])
+        items = catalogue.items.rows(truth.item_ids)
+        known = np.flatnonzero(items >= 0)
+        wanted = np.where(in_truth[:, None] >= 0, truth.preference[in_truth], 0)
         scores = np.zeros((len(users), catalogue.n_items))
-        first = _first_of_recording(catalogue)
         # Whoever wants one release of a recording wants the recording.
-        wanted = self.truth.preference[in_truth[users]][:, items >= 0]
-        np.add.at(scores.T, first[items[items >= 0]], wanted.T)
+        first = _first_of_recording(catalogue)
+        np.add.at(scores.T, first[items[known]], wanted[:, known].T)
         return _best_unheard(self.recommender, users, scores)
 
 

@@ -1,0 +1,61 @@
+"""What each source proposes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from recsys.ensemble.candidates import Popularity, Space, positive, profiles
+
+
+def matrix(rows: list[set[int]], n_items: int) -> csr_array:
+    dense = np.zeros((len(rows), n_items), np.int8)
+    for row, items in enumerate(rows):
+        dense[row, sorted(items)] = 1
+    return csr_array(dense)
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=8, max_size=8),
+    st.lists(st.sets(st.integers(0, 7)), min_size=1, max_size=3),
+    st.sets(st.integers(0, 7)),
+    st.integers(1, 9),
+)
+def test_popularity_agrees_with_its_slow_twin(listeners, heard, eligible, k):
+    popularity = Popularity(np.array(listeners))
+    allowed = np.isin(np.arange(8), list(eligible))
+    found = popularity.search(k, exclude=matrix(heard, 8), allowed=allowed)
+    for row, known in enumerate(heard):
+        best = sorted(eligible - known, key=lambda item: (-listeners[item], item))[:k]
+        assert found[row].tolist() == best + [-1] * (k - len(best))
+
+
+def test_a_profile_is_the_weighted_mean_direction_of_what_was_played():
+    vectors = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
+    history = csr_array(np.array([[3, 4, 9], [0, 0, 5], [0, 0, 0]], np.float32))
+    assert profiles(history, vectors).tolist() == pytest.approx(
+        np.array([[0.6, 0.8], [0, 0], [0, 0]])
+    )
+
+
+def test_a_zero_vector_is_near_nothing():
+    space = Space(np.array([[1, 0], [0, 0], [-1, 0]], np.float32))
+    rows, scores = space.search(np.array([[1, 0], [0, 0]], np.float32), 3)
+    assert rows.tolist() == [[0, 2, -1], [-1, -1, -1]]
+    assert scores[0, :2].tolist() == [1, -1]
+    assert np.isneginf(scores[1]).all()
+
+
+def test_skips_are_no_history_and_the_evidence_is_left_alone():
+    evidence = csr_array(np.array([[2, -1, 0]], np.float32))
+    assert positive(evidence).indices.tolist() == [0]
+    assert evidence.data.tolist() == [2, -1]
+
+
+def test_what_says_nothing_about_a_taste_is_not_found():
+    vectors = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
+    rows, _ = Space(vectors, above=0.0).search(np.array([[1, 0]], np.float32), 3)
+    assert rows.tolist() == [[0, -1, -1]]

@@ -1,0 +1,88 @@
+"""A reason is there while its evidence is, and goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from recsys.ensemble.recommender import HybridRecommender
+
+
+def reasons(recommender: HybridRecommender, user: str, item: str) -> list[str]:
+    [entry] = [e for e in recommender.recommend(user, 99) if e.item_id == item]
+    return entry.reasons
+
+
+def without(events: list[dict], users: Iterable[str], items: Iterable[str]) -> list[dict]:
+    return [e for e in events if not (e["user_id"] in users and e.get("item_id") in items)]
+
+
+def test_listeners_who_play_one_also_play_the_other(make, events):
+    """eve's c2 is shared with dan and all; withdraw every play of a shared item and it goes."""
+    [sentence] = reasons(make(models=("collaborative",)), "dan", "c3")
+    assert sentence in (
+        "listeners who play Gamma 1 by The Cs also play this",
+        "listeners who play Gamma 2 by The Cs also play this",
+        "listeners who play Unsigned 1 also play this",
+    )
+    apart = without(events, ("eve", "all"), ("c1", "c1-again", "c2", "x1"))
+    kept = make(events=apart, models=("collaborative",))
+    assert not any("listeners who play" in s for s in reasons(kept, "dan", "c3"))
+
+
+def test_a_play_that_is_withdrawn_is_no_longer_named(make, events):
+    named = reasons(make(models=("audio",)), "ann", "b2")
+    assert named == ["sounds like Alpha 1 by The As"]
+    fewer = without(events, ("ann",), ("a1",))
+    assert reasons(make(events=fewer, models=("audio",)), "ann", "b2") == [
+        "sounds like Alpha 2 by The As"
+    ]
+
+
+def test_shared_terms(make, events):
+    described = reasons(make(models=("text",)), "ann", "b2")
+    assert described == ["described like The As: dreamy, lo-fi"]
+    fewer = without(events, ("ann",), ("a1", "a2"))
+    left = reasons(make(events=fewer, models=("text",)), "ann", "b2")
+    assert not any("described like" in sentence for sentence in left)
+
+
+def test_an_artist_is_not_described_by_likeness_to_itself(make):
+    for entry in make(models=("text",)).recommend("ann", 99):
+        assert not any(f"like {entry.artist}" in sentence for sentence in entry.reasons)
+
+
+def test_what_sounds_like_nothing_played_has_no_such_reason(make):
+    recommender = make(models=("audio",))
+    assert not any("sounds like" in s for s in reasons(recommender, "ann", "d1"))
+
+
+def test_the_number_of_listeners_is_the_last_resort(make, events):
+    recommender = make(models=("audio",))
+    assert reasons(recommender, "dan", "a1") == ["played by 4 listeners"]
+    alone = without(events, ("ann", "bob", "cyd"), ("a1",))
+    assert reasons(make(events=alone, models=("audio",), max_per_artist=0), "dan", "a1") == [
+        "played by 1 listener"
+    ]
+
+
+def test_nothing_is_said_of_what_nobody_knows(recommender: HybridRecommender):
+    assert reasons(recommender, "ann", "d1") == []
+
+
+def test_no_sentence_names_what_was_not_played(recommender: HybridRecommender):
+    """new follows The Cs but has played nothing."""
+    for entry in recommender.recommend("new", 99):
+        assert all(sentence.startswith("played by") for sentence in entry.reasons)
+
+
+def test_the_reason_behind_the_largest_signal_comes_first(recommender: HybridRecommender):
+    marks = {"listeners who": "collaborative", "described": "text", "sounds": "audio"}
+    seen = 0
+    for entry in recommender.recommend("ann", 99):
+        sources = [
+            source for s in entry.reasons for start, source in marks.items() if s.startswith(start)
+        ]
+        signals = [entry.signals[source] for source in sources]
+        assert signals == sorted(signals, reverse=True)
+        seen += len(signals) > 1
+    assert seen

@@ -1,0 +1,174 @@
+"""The protocol on a small demo world, and its truth by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsys.backend import LocalBackend
+from recsys.bundle import Models
+from recsys.config import CollaborativeConfig, Config, EvaluationConfig
+from recsys.data.dataset import Dataset
+from recsys.data.interactions import read_events
+from recsys.data.slices import split
+from recsys.data.world import World, make_world
+from recsys.ensemble.recommender import HybridRecommender
+from recsys.errors import InputError
+from recsys.evaluation.protocol import evaluate, loved_later
+from recsys.evaluation.report import Report
+from recsys.pipeline import build, read_source
+
+CONFIG = Config(collaborative=CollaborativeConfig(factors=8, iterations=5))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"), scale=0.1)
+
+
+@pytest.fixture(scope="module")
+def report(world: World) -> Report:
+    return evaluate(world.dataset, CONFIG, LocalBackend(), truth=world.truth)
+
+
+def test_every_ranker_is_measured_at_both_cut_offs(report: Report):
+    assert list(report.rankers) == [
+        "random",
+        "popularity",
+        "collaborative",
+        "text",
+        "hybrid",
+        "hybrid, at most 2 an artist",
+        "oracle",
+    ]
+    for figures in report.rankers.values():
+        for metric in ("recall", "ndcg", "map", "mrr", "hit_rate", "coverage"):
+            assert all(0 <= figures[f"{metric}@{k}"] <= 1 for k in (10, 30))
+        assert figures["novelty@10"] > 0
+
+
+def test_the_order_that_must_hold(report: Report):
+    """Planted tastes beat models, models beat popularity, popularity beats chance."""
+    ndcg = {name: figures["ndcg@30"] for name, figures in report.rankers.items()}
+    assert ndcg["oracle"] == max(ndcg.values())
+    assert ndcg["random"] == min(ndcg.values())
+    assert ndcg["hybrid"] > ndcg["popularity"]
+    assert report.rankers["oracle"]["of_oracle@10"] == 1
+    share = ndcg["text"] / ndcg["oracle"]
+    assert report.rankers["text"]["of_oracle@30"] == pytest.approx(share)
+
+
+def test_listeners_are_counted(report: Report, world: World):
+    source = read_source(world.dataset)
+    assert report.n_listeners + report.n_left_out == source.catalogue.n_users
+    assert report.n_listeners > 0
+    assert sum(report.n_events.values()) == len(source.events)
+    assert report.left_out == {"audio": "no readable recordings"}
+
+
+def test_repeatable(report: Report, world: World):
+    assert evaluate(world.dataset, CONFIG, LocalBackend(), truth=world.truth) == report
+
+
+def test_a_draw_of_listeners(world: World):
+    few = replace(CONFIG, evaluation=EvaluationConfig(max_users=7))
+    drawn = evaluate(world.dataset, few, LocalBackend())
+    assert drawn.n_listeners == 7
+    assert "oracle" not in drawn.rankers
+    assert all("of_oracle@30" not in figures for figures in drawn.rankers.values())
+
+
+def test_written_and_printed(report: Report, tmp_path: Path):
+    report.write(tmp_path / "report")
+    assert json.loads((tmp_path / "report/report.json").read_text()) == report.to_dict()
+    text = (tmp_path / "report/report.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + len(report.rankers)
+    assert {len(row.split(" | ")) for row in rows} == {len(report.columns())}
+    assert f"{report.rankers['hybrid']['ndcg@10']:.4f}" in text
+
+
+def test_what_has_no_value_is_empty(report: Report):
+    holed = replace(report, rankers={"random": report.rankers["random"] | {"mrr@30": math.nan}})
+    assert holed.to_dict()["rankers"]["random"]["mrr@30"] is None
+    assert "" in holed.rows()[0]
+    json.dumps(holed.to_dict(), allow_nan=False)
+
+
+def test_no_ranker_is_told_of_the_test_slice(world: World, tmp_path: Path):
+    """An evaluation version knows no pair that only the test slice has."""
+    source = read_source(world.dataset)
+    slices = split(source.events, CONFIG.slices)
+    kept = np.sort(np.concatenate([slices.base, slices.tune, slices.blend]))
+    models = Models(tmp_path)
+    past = replace(source, events=source.events.take(kept))
+    recommender = HybridRecommender.load(models.open(build(past, CONFIG, LocalBackend(), models)))
+    later = source.events.take(slices.test)
+    loved = loved_later(recommender, later, CONFIG.interactions)
+    assert loved.nnz
+    assert (loved * recommender.interactions.heard).nnz == 0
+    assert recommender.interactions.last_played.max() < later.at.min()
+
+
+HOUR = 3_600_000
+EARLIER = 1_700_000_000_000
+
+
+def dataset_of(folder: Path, events: list[dict]) -> Dataset:
+    items = [
+        {"item_id": "old", "isrc": "R1", "kind": "track"},
+        {"item_id": "old-again", "isrc": "R1", "kind": "track"},
+        {"item_id": "new", "isrc": "R2", "kind": "track"},
+        {"item_id": "new-again", "isrc": "R2", "kind": "track"},
+        {"item_id": "skipped", "kind": "track"},
+        {"item_id": "visited", "kind": "track", "artist_id": "artist"},
+        {"item_id": "talk", "kind": "episode"},
+    ]
+    for item in items:
+        item.setdefault("artist_id", None)
+        item.setdefault("isrc", None)
+    dataset = Dataset(folder)
+    with dataset.transaction() as transaction:
+        for table, rows in (("items", items), ("events", events)):
+            content = pa.Table.from_pylist(rows)
+            transaction.append(table, [content], source="test", fingerprint=table)
+    return dataset
+
+
+def event(item: str | None, hour: int, **more: object) -> dict:
+    at = EARLIER + hour * HOUR
+    row = {"user_id": "ann", "item_id": item, "artist_id": None, "kind": "stream", "value": 1.0}
+    return row | {"at": pa.scalar(at, pa.timestamp("ms", tz="UTC")).as_py()} | more
+
+
+def test_truth_by_hand(tmp_path: Path):
+    """Neither what was heard before nor other releases of it, skips, episodes or visits count."""
+    past = [event("old", 0)]
+    later = [
+        event("old-again", 1),
+        event("new-again", 2),
+        event("new", 3),
+        event("skipped", 4, kind="skip"),
+        event(None, 5, kind="artist_visit", artist_id="artist"),
+        event("talk", 6),
+    ]
+    source = read_source(dataset_of(tmp_path / "dataset", [*past, *later]))
+    events = read_events(source.dataset, source.catalogue)
+    models = Models(tmp_path / "models")
+    before = replace(source, events=events.take(np.arange(1)))
+    recommender = HybridRecommender.load(models.open(build(before, CONFIG, LocalBackend(), models)))
+    loved = loved_later(recommender, events.take(np.arange(1, 7)), CONFIG.interactions)
+    items = recommender.catalogue.items
+    assert [items[int(row)] for row in loved.indices] == ["new"]
+
+
+def test_nothing_new_in_the_test_slice(tmp_path: Path):
+    dataset = dataset_of(tmp_path / "dataset", [event("old", hour) for hour in range(20)])
+    with pytest.raises(InputError, match="no listener loved anything new"):
+        evaluate(dataset, CONFIG, LocalBackend())

@@ -184,6 +184,10 @@ def test_some_listeners_are_new_and_some_releases_unplayed(
     written = set(tables["documents"].artist_ids.dropna().explode())
     artists = set(fresh[fresh.kind == "track"].artist_id)
     assert len(artists & written) >= 0.8 * len(artists)
+    pages = tables["documents"]
+    late = pages[pages.published_at.astype("int64") >= END_MS - 42 * DAY_MS]
+    named = [late.text.str.contains(title, regex=False).any() for title in fresh.title]
+    assert np.mean(named) > 0.5
 
 
 def test_singles_are_the_same_recording_under_a_second_id(

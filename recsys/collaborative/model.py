@@ -55,7 +55,8 @@ class AlternatingLeastSquares:
     use_native, use_gpu
         Accepted for compatibility and without effect.
     use_cg
-        False asks for the exact row solver; True lets the engine choose by measurement.
+        False asks for plain alternation with the exact row solver, step for step as `implicit`
+        does it; True lets the engine choose what is fastest by measurement.
     iterations
         Sweeps over users and items.
     calculate_training_loss
@@ -120,6 +121,7 @@ class AlternatingLeastSquares:
             confidence="total",
             bias=self.bias,
             solver="auto" if self.use_cg else "cholesky",
+            relaxation=CollaborativeConfig.relaxation if self.use_cg else 1.0,
             num_threads=self.num_threads,
             seed=self.random_state,
         )

@@ -51,7 +51,7 @@ def main() -> None:
     debug = "--debug" in arguments[: arguments.index(wanted)] if wanted else False
     try:
         with report_to(ConsoleReporter()):
-            sys.exit(_application(wanted)(standalone_mode=False))
+            sys.exit(_application(wanted)(prog_name="recsys", standalone_mode=False))
     except TyperException as error:
         command = f"recsys {wanted}" if wanted in COMMANDS else "recsys"
         _fail(f"{error.format_message()} See `{command} --help`.", 2)

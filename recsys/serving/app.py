@@ -25,7 +25,7 @@ from recsys.config import ServingConfig
 from recsys.serving.live import Live
 from recsys.serving.page import pages
 from recsys.serving.parameters import SentPaths
-from recsys.serving.problems import Problem, handle_errors
+from recsys.serving.problems import handle_errors
 from recsys.serving.routes import router
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Server:
     def __init__(self, args: AppArgs) -> None:
         self._args = args
 
-    def __serve_build_asgi_app__(self) -> FastAPI:  # noqa: N807  the name is Ray Serve's
+    def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._args)
 
 

@@ -8,6 +8,7 @@ loopback interface only.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -28,6 +29,7 @@ from recsys.config import ServingConfig
 from recsys.errors import RecsysError, UsageError
 from recsys.progress import note
 from recsys.serving.app import AppArgs, build
+from recsys.serving.haproxy import write_launcher
 
 __all__ = ["serve_models", "served"]
 
@@ -64,7 +66,12 @@ def serve_models(
     UsageError
         For a host that is not loopback, and a port that is taken.
     """
-    with _interrupted_by(signal.SIGTERM), served(models, host=host, port=port, config=config) as at:
+    # After Ray's start, which sets handlers of its own. SIGINT too: a shell starts background jobs
+    # with it ignored, and Python keeps that.
+    with (
+        served(models, host=host, port=port, config=config) as at,
+        _interrupted_by(signal.SIGINT, signal.SIGTERM),
+    ):
         print(f"listening on {at}  (the page; {at}/docs lists every address)", flush=True)
         if example is not None:
             _print_example(at, example)
@@ -103,6 +110,7 @@ def served(
 
         with ray_session():
             note("starting Ray Serve")
+            logging.getLogger("ray.serve").setLevel(logging.WARNING)
             serve.start(http_options={"host": host, "port": port})
             try:
                 serve.run(build(args), name="recsys", logging_config={"enable_access_log": False})
@@ -143,27 +151,30 @@ def _prepare_environment(private: str) -> None:
 
     See Ray's documentation of Serve's throughput settings; without them a request costs 3 ms more.
     """
-    wanted = {
+    defaults = {
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Long ids, percent-encoded, must fit in a request line.
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(128 * 1024),
-        # Its files lie in a world-readable place otherwise, its ports are taken by another server.
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{private}/haproxy.cfg",
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{private}/admin.sock",
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{private}/metrics.sock",
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": private,
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{private}/server-state",
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
         # Nobody drains a server that is being ended by hand.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
     }
-    for name, value in wanted.items():
-        os.environ.setdefault(name, value)
+    os.environ.update({name: value for name, value in defaults.items() if name not in os.environ})
+    # By default its files lie where all local users may write, and two servers share its ports.
+    os.environ.update(
+        {
+            "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_launcher(Path(private))),
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{private}/haproxy.cfg",
+            "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{private}/admin.sock",
+            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{private}/metrics.sock",
+            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": private,
+            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{private}/server-state",
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
+        }
+    )
 
 
 def _free_port() -> int:
@@ -195,14 +206,15 @@ def _print_example(address: str, user_id: str) -> None:
 
 
 @contextmanager
-def _interrupted_by(number: signal.Signals) -> Iterator[None]:
-    """Let a signal end the block as Ctrl-C does."""
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Let signals end the block as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = signal.signal(number, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(number, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -71,7 +71,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Let `app` answer every error as a problem."""
+    """Let `app` answer every error as a problem, and document that shape."""
     for kind, handler in (
         (NotFoundError, _unknown_id),
         (NotReadyError, _not_ready),
@@ -81,6 +81,16 @@ def handle_errors(app: FastAPI) -> None:
         (Exception, _internal),
     ):
         app.add_exception_handler(kind, handler)
+    document = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        # FastAPI collects the shapes of plain JSON answers only.
+        whole = document()
+        shapes = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        whole["components"]["schemas"] |= {**shapes.pop("$defs"), "Problem": shapes}
+        return whole
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 async def _unknown_id(_: Request, error: Exception) -> JSONResponse:

@@ -256,14 +256,16 @@ class ModelVersion(BaseModel):
     made_at: str | None
     trained: list[str]
     counts: dict[str, int]
-    problem: str | None = Field(description="Why it cannot be opened; null where it can.")
+    problem: str | None = Field(None, description="Why it cannot be opened; null where it can.")
 
 
 class ModelVersions(BaseModel):
     """All versions, oldest first, and which of them answers."""
 
-    model_config = _example(serving="20261121T120000000000-1a2b3c", problem=None, versions=[])
+    model_config = _example(serving="20261121T120000000000-1a2b3c", versions=[])
 
     serving: str = Field(description="The version that this server answers from.")
-    problem: str | None = Field(description="Why that is not the active one; null where it is.")
+    problem: str | None = Field(
+        None, description="Why that is not the active one; null where it is."
+    )
     versions: list[ModelVersion]

@@ -57,8 +57,12 @@ class Problem(BaseModel):
         description="What was given, what was wanted.",
         examples=["no user 'user-0012x'; nearest known: 'user-0012'"],
     )
-    nearest: list[str] | None = Field(None, description="Known ids most like the unknown one.")
-    errors: list[Fault] | None = Field(None, description="Every fault of an invalid request.")
+    nearest: list[str] | None = Field(
+        default=None, description="Known ids most like the unknown one."
+    )
+    errors: list[Fault] | None = Field(
+        default=None, description="Every fault of an invalid request."
+    )
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`recsys serve` and `recsys models` as a user meets them: processes, a real Ray Serve, HTTP."""
+"""`recsys serve` as a user meets it: a process, a real Ray Serve, HTTP."""
 
 from __future__ import annotations
 
@@ -15,28 +15,20 @@ from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
 
-import numpy as np
 import pytest
 import yaml
 
 from recsys.bundle import Models
 from recsys.ensemble.recommender import HybridRecommender
+from recsys.errors import BundleError, UsageError
 from recsys.serving.app import AppArgs
 from recsys.serving.haproxy import on_loopback
+from recsys.serving.local import serve_models
 
 ROOT = Path(__file__).parents[2]
 ODD_ID = "a/b 🎵/similar?x=1#é"
 STARTED_S = 240
 ENDED_S = 60
-
-
-def recsys(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "recsys", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def free_port() -> int:
@@ -90,7 +82,7 @@ def sockets_of(name: str, session: int) -> set[int]:
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             called = (folder / "comm").read_text().strip()
-            links = [os.readlink(link) for link in (folder / "fd").iterdir()]
+            links = [str(link.readlink()) for link in (folder / "fd").iterdir()]
         except OSError:
             continue
         if called == name and int(fields[3]) == session:
@@ -125,10 +117,10 @@ def test_a_real_server_answers_and_ends_cleanly(
     assert not sockets_of("haproxy", process.pid)
 
 
-def test_only_loopback_is_served_without_keys(models: Models) -> None:
-    done = recsys("serve", models.folder.path, "--host", "0.0.0.0")
-    assert done.returncode == 2
-    assert "no API keys yet" in done.stderr and done.stderr.count("\n") == 1
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
+def test_only_loopback_is_served_without_keys(models: Models, host: str) -> None:
+    with pytest.raises(UsageError, match=f"--host {host}: there are no API keys yet"):
+        serve_models(models.folder.path, host=host)
 
 
 def test_a_taken_port_is_named(models: Models) -> None:
@@ -136,22 +128,19 @@ def test_a_taken_port_is_named(models: Models) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = recsys("serve", models.folder.path, "--port", str(port))
-    assert done.returncode == 2
-    assert f"--port {port}: Address already in use; give another one" in done.stderr
+        with pytest.raises(UsageError, match=f"--port {port}: Address already in use; give an"):
+            serve_models(models.folder.path, port=port)
 
 
 def test_nothing_to_serve_says_what_to_do(tmp_path: Path) -> None:
-    done = recsys("serve", tmp_path)
-    assert done.returncode == 1
-    assert "make one with `recsys train`" in done.stderr
+    with pytest.raises(BundleError, match="make one with `recsys train`"):
+        serve_models(tmp_path)
 
 
 def test_a_cluster_of_others_is_left_alone(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    done = recsys("serve", models.folder.path)
-    assert done.returncode == 2
-    assert "serve deploy serve_config.yaml" in done.stderr
+    with pytest.raises(UsageError, match=r"serve deploy serve_config\.yaml"):
+        serve_models(models.folder.path)
 
 
 def test_haproxy_is_bound_to_loopback() -> None:
@@ -187,59 +176,3 @@ def test_serve_config_is_what_ray_accepts() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120
     )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture
-def versions(tmp_path: Path) -> tuple[Models, list[str]]:
-    models = Models(tmp_path / "models")
-    names = []
-    for number in range(2):
-        writer = models.write()
-        writer.add("factors", np.full(3, number, np.float32))
-        writer.note(trained=["collaborative"], counts={"users": 7, "items": 3})
-        names.append(writer.commit())
-    return models, names
-
-
-def test_models_are_listed_activated_rolled_back(versions: tuple[Models, list[str]]) -> None:
-    models, (first, second) = versions
-    path = models.folder.path
-    listed = json.loads(recsys("models", path, "list", "--json").stdout)
-    assert listed["active"] == second
-    assert [version["version"] for version in listed["versions"]] == [first, second]
-    assert listed["versions"][0]["counts"] == {"users": 7, "items": 3}
-    table = recsys("models", path, "list").stdout
-    assert first in table and second in table and "active" in table
-    assert f"{first} is active" in recsys("models", path, "rollback").stdout
-    assert models.active() == first
-    assert json.loads(recsys("models", path, "activate", second, "--json").stdout) == {
-        "active": second
-    }
-    assert models.active() == second
-
-
-def test_models_verify_finds_damage(versions: tuple[Models, list[str]]) -> None:
-    models, (first, second) = versions
-    path = models.folder.path
-    assert f"{second}: all 1 blocks" in recsys("models", path, "verify").stdout
-    file = Path(models.folder.locate(models.open().arrays["factors"][0].file))
-    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    done = recsys("models", path, "verify")
-    assert done.returncode == 1
-    assert f"{file.name}: damaged" in done.stderr
-    assert recsys("models", path, "verify", first).returncode == 0
-
-
-def test_models_says_what_is_wrong(versions: tuple[Models, list[str]], tmp_path: Path) -> None:
-    models, (first, second) = versions
-    path = models.folder.path
-    manifest = Path(models.folder.locate(f"versions/{first}/manifest.json"))
-    manifest.write_text(json.dumps({"schema": 99}))
-    assert "newer recsys" in recsys("models", path, "list").stdout
-    done = recsys("models", path, "activate", first)
-    assert done.returncode == 1 and "newer recsys" in done.stderr
-    assert models.active() == second
-    assert recsys("models", path, "activate").returncode == 2
-    assert recsys("models", path, "rollback", first).returncode == 2
-    empty = recsys("models", tmp_path / "none", "list")
-    assert empty.returncode == 1 and "make one with `recsys train`" in empty.stderr

@@ -141,7 +141,5 @@ async def _internal(request: Request, error: Exception) -> JSONResponse:
 
 
 def _answer(status: int, name: str, title: str, detail: str, **more: Any) -> JSONResponse:
-    # An id may hold a lone surrogate, which no JSON text can carry.
-    printable = detail.encode("utf-8", "replace").decode()
-    problem = {"type": _TYPE + name, "title": title, "status": status, "detail": printable, **more}
+    problem = {"type": _TYPE + name, "title": title, "status": status, "detail": detail, **more}
     return JSONResponse(problem, status, media_type=_MEDIA_TYPE)

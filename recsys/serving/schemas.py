@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -136,7 +136,9 @@ class PlaylistRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", **_example(seeds=["track-0077", "track-0420"], k=20))
 
-    seeds: list[str] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
+    seeds: list[Annotated[str, Field(max_length=MAX_ID)]] = Field(
+        min_length=1, max_length=MAX_HISTORY, description="Item ids."
+    )
     k: int = Field(default=30, description="Length of the list.")
 
 

@@ -113,6 +113,8 @@ def test_a_model_that_was_not_trained_says_which_were(client: TestClient) -> Non
         b'{"history": [' + b'{"item_id": "t00000"},' * 1000 + b'{"item_id": "t00000"}]}',
         b'{"history": [{"item_id": "\\ud800"}]}',
         b'{"history": [{"item_id": "\xff"}]}',
+        b'{"history": [{"item_id": "t00000"}], "weights": {"\\ud800": 1}}',
+        b'{"history": [{"item_id": "t00000"}], "kind": "\\ud800"}',
     ],
 )
 def test_unusable_bodies_are_refused(client: TestClient, body: bytes) -> None:

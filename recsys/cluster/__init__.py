@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from recsys.cluster.ray_backend import RayBackend, cluster
+from recsys.cluster.ray_backend import RayBackend
+from recsys.cluster.session import backend_of, ray_session
 
-__all__ = ["RayBackend", "cluster"]
+__all__ = ["RayBackend", "backend_of", "ray_session"]

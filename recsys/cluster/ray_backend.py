@@ -10,14 +10,10 @@ would have lost its parts without saying so, so recovery belongs to whoever driv
 
 from __future__ import annotations
 
-import logging
-import os
-import secrets
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ray
@@ -25,7 +21,7 @@ from ray.exceptions import RayTaskError
 
 from recsys.errors import UsageError
 
-__all__ = ["RayBackend", "cluster"]
+__all__ = ["RayBackend"]
 
 _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
@@ -33,52 +29,6 @@ _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
 )
-
-_AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
-# Ray reads a process's token once, so all private clusters of this process share it.
-_TOKEN = secrets.token_hex(32)
-
-
-@contextmanager
-def cluster(num_cpus: int, *, object_store_bytes: int | None = None) -> Iterator[None]:
-    """Be connected to Ray inside the block.
-
-    Where RAY_ADDRESS names a cluster, or this process is connected already, that one is used and
-    left alone. Otherwise a private one starts, guarded by a token that is never written
-    down, and ends with the block.
-
-    Parameters
-    ----------
-    num_cpus
-        CPUs that the private cluster says it has.
-    object_store_bytes
-        Size of its object store; default: Ray's, a third of the memory.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    before = {name: os.environ.get(name) for name in _AUTHENTICATION}
-    try:
-        if "RAY_ADDRESS" in os.environ:
-            ray.init(**quiet)
-        else:
-            # Ray takes a token from here, and would otherwise write one into the home folder.
-            os.environ.setdefault("RAY_AUTH_TOKEN", _TOKEN)
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                object_store_memory=object_store_bytes,
-                include_dashboard=False,
-                **quiet,
-            )
-        yield
-    finally:
-        ray.shutdown()
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 class RayBackend:
@@ -102,7 +52,7 @@ class RayBackend:
 
     def __init__(self, n_workers: int, *, num_cpus: int = 1, start_timeout_s: float = 120) -> None:
         if not ray.is_initialized():
-            raise UsageError("RayBackend: not connected to Ray; use it inside recsys.cluster")
+            raise UsageError("RayBackend: not connected to Ray; use it inside ray_session()")
         wanted, there = n_workers * num_cpus, _cpus()
         if n_workers < 1 or wanted > there:
             raise UsageError(
@@ -154,7 +104,7 @@ class RayBackend:
     def map(
         self,
         function: Callable[..., Any],
-        *parts: RayParts,
+        *parts: Any,
         shared: Sequence[Any] = (),
     ) -> RayParts:
         assert parts, "map needs at least one array of parts"
@@ -164,11 +114,11 @@ class RayBackend:
         _wait([worker.run.remote(*keys, [call]) for worker in self._workers])
         return handle
 
-    def gather(self, parts: RayParts) -> list[Any]:
+    def gather(self, parts: Any) -> list[Any]:
         values: list[Any] = _wait([worker.give.remote(parts.key) for worker in self._workers])
         return values
 
-    def publish(self, parts: RayParts) -> RayBlocks:
+    def publish(self, parts: Any) -> RayBlocks:
         blocks = [worker.give.remote(parts.key) for worker in self._workers]
         # Waits until every block is in the store, and fetches none.
         ray.wait(blocks, num_returns=len(blocks), fetch_local=False)
@@ -236,7 +186,7 @@ class _Worker:
 
 
 def _cpus() -> float:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources: dict[str, float] = ray.cluster_resources()
     return resources.get("CPU", 0)
 
 

@@ -1,7 +1,7 @@
 """One way into Ray for every entry point: join the cluster at hand, or start a private one.
 
 A private cluster lives on this machine for the length of a block, listens on loopback, has no
-dashboard, and is closed to other local users by a token of its own.
+dashboard, and is closed to everyone else by a token that is never written down.
 """
 
 from __future__ import annotations
@@ -11,50 +11,64 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
 from recsys.backend import Backend, LocalBackend
 from recsys.cluster.ray_backend import RayBackend
-from recsys.errors import UsageError
 
 __all__ = ["backend_of", "ray_session"]
 
+_AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 # Ray reads a process's token once, so all private clusters of this process share it.
 _TOKEN = secrets.token_hex(32)
 
 
 @contextmanager
-def ray_session(*, num_cpus: int | None = None) -> Iterator[None]:
+def ray_session(
+    *, num_cpus: int | None = None, object_store_bytes: int | None = None
+) -> Iterator[None]:
     """Connect to Ray for the block: to RAY_ADDRESS where it is set, else to a private cluster.
+
+    A process that is connected already stays so, before and after.
 
     Parameters
     ----------
     num_cpus
         Cores of a private cluster; default: those of the machine.
+    object_store_bytes
+        Size of its object store; default: Ray's, a third of the memory.
     """
     if ray.is_initialized():
         yield
         return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False)
-    else:
-        # Ray 2.60 turns tokens on by itself here, and only so: it read RAY_AUTH_MODE when it was
-        # imported. The token keeps it from writing one into the home folder.
-        os.environ.setdefault("RAY_AUTH_TOKEN", _TOKEN)
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-        )
+    before = {name: os.environ.get(name) for name in _AUTHENTICATION}
     try:
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(**quiet)
+        else:
+            # A new local cluster of Ray 2.60 switches token mode on by itself, unless told
+            # otherwise, takes the token from here, and would else write one into the home folder.
+            # Setting RAY_AUTH_MODE here would come too late: it is read when ray is imported.
+            os.environ.setdefault("RAY_AUTH_TOKEN", _TOKEN)
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                object_store_memory=object_store_bytes,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
         yield
     finally:
         ray.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -69,14 +83,5 @@ def backend_of(n_workers: int) -> Iterator[Backend]:
     if n_workers == 1:
         yield LocalBackend()
         return
-    with ray_session():
-        cores = int(ray.cluster_resources().get("CPU", 0))
-        if n_workers > cores:
-            raise UsageError(
-                f"--workers {n_workers}: the cluster has {cores} cores; give at most that many"
-            )
-        backend = RayBackend(n_workers)
-        try:
-            yield backend
-        finally:
-            backend.close()
+    with ray_session(), RayBackend(n_workers) as backend:
+        yield backend

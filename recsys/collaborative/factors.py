@@ -1,52 +1,290 @@
-"""Placeholder of the trained factors; the real one is written beside it."""
+"""Trained factors: what a listener may love, what is alike, why, and who is new.
+
+Enters: factors and biases of both sides, as `recsys.collaborative.als` leaves them. Leaves: ranked
+rows, vectors of listeners and items that were not there in training, shares of a listener's history
+in a score. The prediction for a pair is ``x_u.y_i + beta_u + beta_i + mean``.
+
+A new listener is the exact minimiser of the training's own objective with the items fixed (fold-in;
+Hu, Koren, Volinsky 2008). That minimiser is linear in what was observed, which is why each item of
+the history has a share in every score (their section 5).
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recsys.bundle import Bundle, BundleWriter
+from recsys.config import CollaborativeConfig, Config
+from recsys.errors import UsageError
+from recsys.retrieval.exact import ExactIndex
+
+__all__ = ["Explanation", "Factors"]
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
 _ARRAYS = ("user_factors", "item_factors", "user_biases", "item_biases")
 
-from recsys.bundle import Bundle, BundleWriter
-from recsys.config import CollaborativeConfig
 
-__all__ = ["Factors"]
+@dataclass(frozen=True)
+class Explanation:
+    """Where one score comes from: ``score == baseline + sum of all shares``."""
+
+    score: float
+    baseline: float
+    """What any listener with this many items would get: biases and the mean."""
+    rows: Rows
+    """(k,) items of the listener's history, the largest share first."""
+    shares: NDArray[np.float64]
+    """(k,) what each of them adds to the score."""
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What a training leaves."""
+    """User and item factors with biases, and the configuration that they minimise."""
 
-    user_factors: NDArray[np.float32]
-    item_factors: NDArray[np.float32]
-    user_biases: NDArray[np.float32]
-    item_biases: NDArray[np.float32]
+    user_factors: Floats
+    """(n_users, f) float32."""
+    item_factors: Floats
+    """(n_items, f) float32."""
+    user_biases: Floats
+    """(n_users,) float32; zeros where the configuration has no biases."""
+    item_biases: Floats
+    """(n_items,) float32."""
     global_mean: float
+    """Mean rating of explicit feedback; 0 for implicit."""
     config: CollaborativeConfig
 
-    def fold_in(self, evidence: csr_array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return exact user vectors (m, f) and biases (m,) for new rows of evidence."""
-        from recsys.collaborative.als import solve
+    def scores(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
+        """Return the predictions (m, k) for user rows (m,) and item rows (m, k)."""
+        products = np.einsum("mf,mkf->mk", self.user_factors[users], self.item_factors[items])
+        level = self.user_biases[users, None] + np.float32(self.global_mean)
+        return cast("Floats", products + self.item_biases[items] + level)
 
-        return solve(
-            evidence, self.item_factors, self.item_biases, self.config, global_mean=self.global_mean
+    def recommend(
+        self,
+        users: NDArray[np.integer],
+        k: int,
+        *,
+        exclude: csr_array | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[Rows, Floats]:
+        """Return the `k` items of highest prediction for each user row.
+
+        Parameters
+        ----------
+        users
+            (m,) user rows.
+        exclude
+            (m, n_items); stored entries of row j are left out for ``users[j]``.
+        allowed
+            (n_items,) bool; only these items are returned.
+
+        Returns
+        -------
+        rows : (m, k) int32
+            Item rows, best first, -1 after the last.
+        scores : (m, k) float32
+            Predictions; -inf after the last.
+        """
+        rows, scores = self._index.search(
+            self.user_factors[users], k, exclude=exclude, allowed=allowed
+        )
+        scores += self.user_biases[users, None] + np.float32(self.global_mean)
+        return rows, scores
+
+    def similar_items(self, rows: NDArray[np.integer], k: int) -> tuple[Rows, Floats]:
+        """Return the `k` items of largest cosine for each item row, itself left out.
+
+        A row without factors is like nothing: its list is all -1.
+        """
+        return _similar(*self._item_directions, np.asarray(rows), k)
+
+    def similar_users(self, rows: NDArray[np.integer], k: int) -> tuple[Rows, Floats]:
+        """Return the `k` users of largest cosine for each user row, as `similar_items`."""
+        return _similar(*self._user_directions, np.asarray(rows), k)
+
+    def fold_in(self, evidence: csr_array) -> tuple[Floats, Floats]:
+        """Return factors (m, f) and biases (m,) of listeners with `evidence` (m, n_items).
+
+        Raises
+        ------
+        UsageError
+            Where `evidence` has another number of columns than there are items.
+        InputError
+            For NaN or infinite evidence.
+        """
+        return self._solve(evidence, "item", self.item_factors, self.item_biases)
+
+    def fold_in_items(self, evidence: csr_array) -> tuple[Floats, Floats]:
+        """Return factors and biases of items with `evidence` (m, n_users), as `fold_in`."""
+        return self._solve(evidence, "user", self.user_factors, self.user_biases)
+
+    def explain(self, evidence: csr_array, item: int, *, k: int = 10) -> Explanation:
+        """Split a listener's score for an item into shares of the listener's own history.
+
+        Parameters
+        ----------
+        evidence
+            (1, n_items), the listener's; the score is that of the listener folded in.
+        item
+            Item row.
+        k
+            Shares to return, the largest first.
+        """
+        config = self.config
+        items, values = evidence.indices, evidence.data.astype(np.float64)
+        y = self._extended[items]  # (n, f + 1), the last column 1 for the listener's bias
+        b = self.item_biases[items].astype(np.float64)
+        if config.feedback == "explicit":
+            w0, c, t = 0.0, np.ones(len(values)), values - self.global_mean
+        else:
+            w0, t = config.unobserved_weight, (values > 0).astype(np.float64)
+            c = (config.confidence == "excess") + config.alpha * np.abs(values)
+        ridge = config.regularization * float(max(len(values), 1)) ** (
+            config.regularization_exponent
+        )
+        penalty = np.full(y.shape[1], ridge)
+        if config.bias and config.feedback == "implicit":
+            penalty[-1] = 0.0
+        gram, drift = self._unobserved
+        normal = w0 * gram + (y.T * (c - w0)) @ y + np.diag(penalty)
+        target = self._extended[item]
+        if not config.bias:
+            normal, y, target, drift = normal[:-1, :-1], y[:, :-1], target[:-1], drift[:-1]
+        direction = np.linalg.solve(normal, target)  # symmetric: y_j' A^-1
+        shares = (y @ direction) * (c * t - (c - w0) * b)
+        baseline = float(self.item_biases[item] + self.global_mean - w0 * direction @ drift)
+        best = np.argsort(-shares, kind="stable")[:k]
+        return Explanation(
+            score=baseline + float(shares.sum()),
+            baseline=baseline,
+            rows=items[best].astype(np.int32),
+            shares=shares[best],
+        )
+
+    def renumbered(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Factors:
+        """Return factors under other row numbers, to start a new training from.
+
+        Parameters
+        ----------
+        users, items
+            (n_users,) and (n_items,): for each new row the row here, or -1; a new one gets zeros,
+            which the first half-steps replace.
+        """
+        return replace(
+            self,
+            user_factors=_taken(self.user_factors, users),
+            item_factors=_taken(self.item_factors, items),
+            user_biases=_taken(self.user_biases, users),
+            item_biases=_taken(self.item_biases, items),
+        )
+
+    def aligned_to(self, former: Factors, items: NDArray[np.integer]) -> Factors:
+        """Turn the factors so that items lie where they lay before; no prediction changes.
+
+        The orthogonal Procrustes problem: min over rotations Q of ``|Y Q - Y_former|`` over the
+        items that both have (Schoenemann 1966).
+
+        Parameters
+        ----------
+        former
+            Factors of the version before; must have as many factors.
+        items
+            (n_items,) row of each item in `former`, or -1.
+        """
+        if former.item_factors.shape[1] != self.item_factors.shape[1]:
+            raise UsageError(
+                f"former factors: want {self.item_factors.shape[1]} a row, got "
+                f"{former.item_factors.shape[1]}; align versions of equal factor counts"
+            )
+        both = np.flatnonzero(items >= 0)
+        ours = self.item_factors[both].astype(np.float64)
+        left, _, right = np.linalg.svd(ours.T @ former.item_factors[items[both]])
+        turn = (left @ right).astype(np.float32)
+        return replace(
+            self,
+            user_factors=self.user_factors @ turn,
+            item_factors=self.item_factors @ turn,
         )
 
     def write(self, writer: BundleWriter) -> None:
-        """Store every array under ``collaborative/``."""
+        """Add the arrays and the configuration to a version."""
         for name in _ARRAYS:
             writer.add(f"collaborative/{name}", getattr(self, name))
-        writer.note(
-            collaborative={"config": asdict(self.config), "global_mean": self.global_mean}
-        )
+        writer.note(collaborative={"global_mean": self.global_mean, "config": asdict(self.config)})
 
     @classmethod
     def read(cls, bundle: Bundle) -> Factors:
-        """Read what `write` stored."""
-        facts = bundle.facts["collaborative"]
+        """Open the factors of a version, memory-mapped."""
         arrays = {name: bundle.array(f"collaborative/{name}") for name in _ARRAYS}
-        config = CollaborativeConfig(**facts["config"])
-        return cls(**arrays, global_mean=facts["global_mean"], config=config)
+        facts: Mapping[str, Any] = bundle.facts["collaborative"]
+        config = Config.from_dict({"collaborative": facts["config"]}, source=bundle.version)
+        return cls(**arrays, global_mean=float(facts["global_mean"]), config=config.collaborative)
+
+    def _solve(
+        self, evidence: csr_array, side: str, factors: Floats, biases: Floats
+    ) -> tuple[Floats, Floats]:
+        # The training makes Factors, so it can only be imported once this module is there.
+        from recsys.collaborative import als
+
+        if evidence.shape[1] != len(factors):
+            raise UsageError(
+                f"evidence: want {len(factors)} columns, one per {side}, got {evidence.shape[1]}"
+            )
+        return als.solve(evidence, factors, biases, self.config, global_mean=self.global_mean)
+
+    @cached_property
+    def _index(self) -> ExactIndex:
+        return ExactIndex(self.item_factors, self.item_biases, num_threads=self.config.num_threads)
+
+    @cached_property
+    def _item_directions(self) -> tuple[Floats, ExactIndex]:
+        return _directions(self.item_factors, self.config.num_threads)
+
+    @cached_property
+    def _user_directions(self) -> tuple[Floats, ExactIndex]:
+        return _directions(self.user_factors, self.config.num_threads)
+
+    @cached_property
+    def _extended(self) -> NDArray[np.float64]:
+        ones = np.ones((len(self.item_factors), 1))
+        return np.hstack([self.item_factors.astype(np.float64), ones])
+
+    @cached_property
+    def _unobserved(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Gram matrix of [Y 1], and [Y 1]' b."""
+        y = self._extended
+        return y.T @ y, y.T @ self.item_biases.astype(np.float64)
+
+
+def _taken(array: Floats, rows: NDArray[np.integer]) -> Floats:
+    taken = np.zeros((len(rows), *array.shape[1:]), np.float32)
+    known = rows >= 0
+    taken[known] = array[rows[known]]
+    return taken
+
+
+def _directions(vectors: Floats, num_threads: int) -> tuple[Floats, ExactIndex]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
+    return unit, ExactIndex(unit, num_threads=num_threads)
+
+
+def _similar(
+    unit: Floats, index: ExactIndex, rows: NDArray[np.integer], k: int
+) -> tuple[Rows, Floats]:
+    itself = csr_array(
+        (np.ones(len(rows), np.int8), rows.astype(np.int32), np.arange(len(rows) + 1)),
+        shape=(len(rows), len(unit)),
+    )
+    known: NDArray[np.bool_] = np.asarray(unit.any(axis=1))
+    found, scores = index.search(unit[rows], k, exclude=itself, allowed=known)
+    found[~known[rows]], scores[~known[rows]] = -1, -np.inf
+    return found, scores

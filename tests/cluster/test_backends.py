@@ -10,9 +10,12 @@ import sys
 import numpy as np
 import pytest
 import ray
+from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
-from recsys.cluster import RayBackend, cluster
+from recsys.cluster import RayBackend, ray_session
+from recsys.collaborative.als import train
+from recsys.config import CollaborativeConfig
 from recsys.errors import InputError, UsageError
 
 
@@ -20,7 +23,7 @@ from recsys.errors import InputError, UsageError
 def a_cluster():
     # Workers cannot import a test file by name, so its functions travel by value.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with cluster(8, object_store_bytes=100_000_000):
+    with ray_session(num_cpus=8, object_store_bytes=100_000_000):
         yield
 
 
@@ -152,6 +155,18 @@ def test_without_a_cluster_the_backend_says_so(monkeypatch):
 
 
 def test_a_connected_process_stays_connected(a_cluster):
-    with cluster(2):
+    with ray_session():
         pass
     assert ray.is_initialized()
+
+
+def test_als_agrees_on_both_backends(a_cluster):
+    rng = np.random.default_rng(3)
+    evidence = csr_array(rng.poisson(0.2, (60, 40)).astype(np.float32))
+    config = CollaborativeConfig(factors=5, iterations=4, regularization=1.0, num_threads=1)
+    alone = train(evidence, config, LocalBackend())
+    with RayBackend(2) as backend:
+        sharded = train(evidence, config, backend)
+    users = np.arange(60)
+    items = np.tile(np.arange(40), (60, 1))
+    np.testing.assert_allclose(sharded.scores(users, items), alone.scores(users, items), atol=2e-4)

@@ -129,9 +129,11 @@ class Door:
                 )
 
     def close(self, *, keep: bool) -> None:
-        """Finish the rejects file, or leave none behind."""
+        """Finish the rejects file, or leave none behind of an import that failed."""
         if keep:
             self._open.close()
+            if not self.rejected:  # those of an earlier import of this source are out of date
+                self._dataset.folder.delete(self.rejects_file)
             return
         with suppress(AbandonedError, OSError), self._open:
             raise AbandonedError

@@ -63,8 +63,9 @@ def _members(path: Path, stream: Stream) -> Iterator[tuple[str, Stream]]:
     if not path.name.lower().endswith(_ARCHIVES):
         yield path.name, stream
         return
+    whole = _Ending(stream)
     try:
-        with tarfile.open(fileobj=cast(Any, stream), mode="r|") as archive:
+        with tarfile.open(fileobj=cast(Any, whole), mode="r|") as archive:
             for member in archive:
                 _refuse_hostile(path, member)
                 if member.isfile() and _is_listens(member.name) and member.size:
@@ -72,8 +73,29 @@ def _members(path: Path, stream: Stream) -> Iterator[tuple[str, Stream]]:
                     assert text is not None
                     with closing(text):
                         yield f"{path.name}/{member.name}", text
+        whole.check()
     except tarfile.TarError as error:
         raise InputError(f"{path}: not a whole tar archive ({error}); fetch it again") from error
+
+
+class _Ending:
+    """Watches how a tar archive ends: tarfile takes one that was cut between members for whole."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._tail = b""
+
+    def read(self, size: int, /) -> bytes:
+        content = self._stream.read(size)
+        self._tail = (self._tail + content)[-tarfile.BLOCKSIZE :]
+        return content
+
+    def check(self) -> None:
+        """Raise tarfile.ReadError where the archive does not end with a block of zeros."""
+        while self.read(tarfile.RECORDSIZE):
+            pass
+        if self._tail != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("unexpected end of data")
 
 
 def _refuse_hostile(path: Path, member: tarfile.TarInfo) -> None:

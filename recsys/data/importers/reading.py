@@ -231,6 +231,8 @@ class _BlockParser:
     def _at_once(self, block: bytes) -> pa.RecordBatch | None:
         """Return the rows where every line is a right row, else None."""
         delimiter = self.delimiter
+        if block[:1] in b"\r\n" or b"\n\n" in block or b"\n\r\n" in block:
+            return None  # blank lines, which would count as rows
         if len(delimiter) > 1:
             if b"\x1f" in block:
                 return None
@@ -267,9 +269,7 @@ class _BlockParser:
                 continue
             fields, span, fault = self._record(texts, place)
             if fields is not None and len(fields) != len(self.names):
-                fault = (
-                    f"want {len(self.names)} fields ({', '.join(self.names)}), got {len(fields)}"
-                )
+                fault = f"want {len(self.names)} fields, got {len(fields)}"
             if fault is not None or fields is None:
                 # Whether such a row is private cannot be known where rows can be.
                 secret = any(name in PRIVATE for name in self.names)
@@ -295,7 +295,10 @@ class _BlockParser:
         try:
             fields = next(reader)
         except csv.Error as error:
-            return None, 1, f"quotes do not match ({error})"
+            if first.count('"') % 2:
+                return None, 1, f"quotes do not match ({error})"
+            # Text after a closing quote: taken as it is, as Arrow does.
+            return next(csv.reader([first], delimiter=self.delimiter)), 1, None
         return fields, reader.line_num, None
 
 

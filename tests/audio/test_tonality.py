@@ -52,7 +52,7 @@ def test_a_mistuned_instrument_keeps_its_key(cents: float) -> None:
     assert found.tuning_cents == pytest.approx(cents, abs=4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(gain=st.floats(0.003, 0.3), tonic=st.integers(-6, 5))
 def test_gain_changes_nothing(gain: float, tonic: int) -> None:
     loud, soft = (describe_tonality(play("major", tonic, gain=g), RATE) for g in (0.3, gain))
@@ -62,12 +62,12 @@ def test_gain_changes_nothing(gain: float, tonic: int) -> None:
 
 
 def test_overtones_do_not_pass_for_notes() -> None:
-    """A single rich tone is heard as its own pitch class before its fifth and third."""
+    """A tone whose third harmonic, a twelfth above, is the loudest is still heard as itself."""
     times = np.arange(2 * RATE) / RATE
-    tone = sum(np.sin(2 * np.pi * 220 * n * times) / n**0.5 for n in range(1, 9))
+    tone = sum(np.sin(2 * np.pi * 220 * n * times) * (1.0 if n == 3 else 0.3) for n in range(1, 9))
     profile, _ = chroma((0.05 * tone).astype(np.float32), RATE)
-    assert profile.argmax() == PITCH_CLASSES.index("A")
-    assert np.sort(profile)[-2] < 0.7
+    assert PITCH_CLASSES[int(profile.argmax())] == "A"
+    assert np.sort(profile)[-2] < 0.8
 
 
 @pytest.mark.parametrize("samples", [np.zeros(RATE), np.zeros(10), np.full(RATE, 1e-9)])

@@ -43,8 +43,12 @@ class AppArgs(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     models: str = Field(description="Folder of trained versions.")
-    max_k: int = Field(ServingConfig().max_k, ge=1, description="The longest list to be asked for.")
-    replicas: int = Field(ServingConfig().replicas, ge=1, description="Processes that answer.")
+    max_k: int = Field(
+        default=ServingConfig().max_k, ge=1, description="The longest list to be asked for."
+    )
+    replicas: int = Field(
+        default=ServingConfig().replicas, ge=1, description="Processes that answer."
+    )
 
 
 def create_app(args: AppArgs, *, poll_s: float = 0.5) -> FastAPI:
@@ -99,11 +103,11 @@ def build(args: AppArgs | Mapping[str, Any]) -> Application:
     # Serve reads its flags when it is imported, so an entry point must be able to set them first.
     from ray import serve
 
-    deployment = serve.deployment(
-        serve.ingress()(Server),
+    deployment: Any = serve.deployment(serve.ingress()(Server))
+    application: Application = deployment.options(
         name="recsys",
         num_replicas=checked.replicas,
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         max_queued_requests=_MAX_QUEUED_REQUESTS,
-    )
-    return deployment.bind(checked)
+    ).bind(checked)
+    return application

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -110,7 +110,7 @@ class HistoryEntry(BaseModel):
     """How often an item was played."""
 
     item_id: str = Field(max_length=MAX_ID)
-    plays: float = Field(1, gt=0, le=1e9)
+    plays: float = Field(default=1, gt=0, le=1e9)
 
 
 class HistoryRequest(BaseModel):
@@ -122,9 +122,13 @@ class HistoryRequest(BaseModel):
     )
 
     history: list[HistoryEntry] = Field(min_length=1, max_length=MAX_HISTORY)
-    k: int = Field(30, description="Length of the list.")
-    weights: dict[str, float] | None = Field(None, description="Weight of each source, from 0.")
-    kind: str | None = Field(None, description="Kind of item; default: the one most listened to.")
+    k: int = Field(default=30, description="Length of the list.")
+    weights: dict[str, float] | None = Field(
+        default=None, description="Weight of each source, from 0."
+    )
+    kind: str | None = Field(
+        default=None, description="Kind of item; default: the one most listened to."
+    )
 
 
 class PlaylistRequest(BaseModel):
@@ -132,8 +136,10 @@ class PlaylistRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", **_example(seeds=["track-0077", "track-0420"], k=20))
 
-    seeds: list[str] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
-    k: int = Field(30, description="Length of the list.")
+    seeds: list[Annotated[str, Field(max_length=MAX_ID)]] = Field(
+        min_length=1, max_length=MAX_HISTORY, description="Item ids."
+    )
+    k: int = Field(default=30, description="Length of the list.")
 
 
 class Similar(BaseModel):
@@ -141,8 +147,8 @@ class Similar(BaseModel):
 
     id: str
     score: float = Field(description="Cosine, or the blend's score; comparable within this list.")
-    title: str | None = Field(None, description="An item's title, an artist's name.")
-    artist: str | None = Field(None, description="The name of an item's artist.")
+    title: str | None = Field(default=None, description="An item's title, an artist's name.")
+    artist: str | None = Field(default=None, description="The name of an item's artist.")
 
 
 class SimilarOnes(BaseModel):
@@ -256,7 +262,9 @@ class ModelVersion(BaseModel):
     made_at: str | None
     trained: list[str]
     counts: dict[str, int]
-    problem: str | None = Field(None, description="Why it cannot be opened; null where it can.")
+    problem: str | None = Field(
+        default=None, description="Why it cannot be opened; null where it can."
+    )
 
 
 class ModelVersions(BaseModel):
@@ -266,6 +274,6 @@ class ModelVersions(BaseModel):
 
     serving: str = Field(description="The version that this server answers from.")
     problem: str | None = Field(
-        None, description="Why that is not the active one; null where it is."
+        default=None, description="Why that is not the active one; null where it is."
     )
     versions: list[ModelVersion]

@@ -103,6 +103,8 @@ class HybridRecommender:
             catalogue, interactions, self.spaces, factors=factors, text=text
         )
         credits = {name: inner_products(space.vectors) for name, space in self._spaces.items()}
+        if factors is not None:
+            credits["collaborative"] = lambda history, items: factors.shares(history, items)[0]
         shared_terms = None if text is None else lru_cache(_TERMS_CACHED)(text.shared_terms)
         self._reasons = Reasons(catalogue, listeners, credits, shared_terms)
 

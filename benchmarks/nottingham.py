@@ -134,8 +134,13 @@ def arrange(tune: Tune, seed: int, duration_s: float) -> Arrangement:
             for start, (end, pitch) in roots.items():
                 for n, at in enumerate(np.arange(start, end - 0.01, 2 * beat if fill else beat)):
                     fifth = 7 if fill and n % 2 else 0
-                    play(offset + at, offset + min(at + beat, end), 2, pitch + shift - 12 + fifth,
-                         loudness[2])
+                    play(
+                        offset + at,
+                        offset + min(at + beat, end),
+                        2,
+                        pitch + shift - 12 + fifth,
+                        loudness[2],
+                    )
         if has_drums:
             for number in range(int(length / beat)):
                 at = offset + first + number * beat
@@ -146,7 +151,7 @@ def arrange(tune: Tune, seed: int, duration_s: float) -> Arrangement:
     return Arrangement(notes, programs, tempo_bpm, tonic, tune.mode, beats)
 
 
-def _drum_beat(play, at, beat, place, beats, compound, backbeat, fill) -> None:  # noqa: ANN001
+def _drum_beat(play, at, beat, place, beats, compound, backbeat, fill) -> None:
     """Play one beat of a common pattern."""
     if place == 0 or (beats == 4 and place == 2):
         play(at, at + 0.1, DRUMS, KICK, 100)

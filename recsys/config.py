@@ -93,6 +93,9 @@ class CollaborativeConfig:
     """Row solver; auto chooses by the number of factors from measurements."""
     cg_steps: int = 3
     """Conjugate gradient steps per row and half-step (solver cg)."""
+    relaxation: float = 1.5
+    """How far each half-step goes along the way to its minimiser: 1 ends there, up to 2 goes beyond
+    it, which needs fewer sweeps. The first sweep and the last are always 1."""
     num_threads: int = 0
     """Threads of the solver; 0 takes all cores."""
     seed: int = 0

@@ -1,6 +1,6 @@
 """What each kind of model can find in demo worlds: prints the tables of docs/world.md.
 
-    python scripts/probe_world.py 0 1 2 3 --audio 0
+    OPENBLAS_NUM_THREADS=1 python scripts/probe_world.py 0 1 2 3 --audio 0
 
 Quick stand-ins, not the project's models: `implicit`'s ALS (of the extra ``bench``), tf-idf of
 whole pages, ridge regression on pooled log-mel statistics. Seed 4 is kept for the last judgement.
@@ -9,11 +9,8 @@ whole pages, ridge regression on pooled log-mel statistics. Seed 4 is kept for t
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import warnings
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import librosa
 import numpy as np

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,25 @@ from scipy.ndimage import uniform_filter1d
 
 from recsys.audio.spectrogram import mel_filters, power_spectrogram
 
-__all__ = ["METRES", "Rhythm", "describe_rhythm", "hypotheses", "onset_envelopes", "periodicity"]
+__all__ = [
+    "HOP",
+    "METRES",
+    "Rhythm",
+    "describe_rhythm",
+    "features",
+    "hypotheses",
+    "onset_envelopes",
+    "periodicity",
+    "track_beats",
+]
 
 METRES = ("4/4", "3/4", "6/8")
 """What a metre may be called; 2/4 and 2/2 are heard as 4/4."""
 
 MIN_BPM, MAX_BPM = 40.0, 240.0
-_N_FFT, _HOP = 1024, 256
+_N_FFT = 1024
+HOP = 256
+"""Samples from one frame of onset strength to the next."""
 _N_MELS = 40
 _REGIONS = ((0, 40), (0, 4), (4, 20), (20, 40))
 """Mel bands of all, low, middle and high; at 22,050 Hz up to about 520 Hz, 3 kHz and 11 kHz."""
@@ -61,7 +72,7 @@ class Rhythm:
 def describe_rhythm(samples: NDArray[np.float32], sample_rate: int) -> Rhythm | None:
     """Return the rhythm of (n_samples,) mono samples; None where nothing repeats."""
     envelopes = onset_envelopes(samples, sample_rate)
-    frame_rate = sample_rate / _HOP
+    frame_rate = sample_rate / HOP
     repeats = periodicity(envelopes)
     candidates = hypotheses(repeats, frame_rate)
     if not len(candidates):
@@ -85,7 +96,7 @@ def describe_rhythm(samples: NDArray[np.float32], sample_rate: int) -> Rhythm | 
 
 def onset_envelopes(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
     """Return (4, n_frames) how much begins to sound: everywhere, low, middle, high."""
-    power = power_spectrogram(samples, n_fft=_N_FFT, hop=_HOP)
+    power = power_spectrogram(samples, n_fft=_N_FFT, hop=HOP)
     bands = np.log1p(_COMPRESSION * (power @ mel_filters(sample_rate, _N_FFT, _N_MELS).T))
     rise = np.maximum(bands[2:] - bands[:-2], 0)
     rise = np.pad(rise, ((2, 0), (0, 0)))[: len(bands)]
@@ -101,7 +112,9 @@ def periodicity(envelopes: NDArray[np.float32]) -> NDArray[np.float64]:
     power = np.abs(np.fft.rfft(sharp, 2 * n, axis=1)) ** 2
     repeats = np.fft.irfft(power, axis=1)[:, :n] / np.arange(n, 0, -1)
     start = repeats[:, :1].copy()
-    return np.divide(repeats, start, out=np.zeros_like(repeats), where=start > 1e-12)
+    scaled = np.zeros(repeats.shape)
+    np.divide(repeats, start, out=scaled, where=start > 1e-12)
+    return scaled
 
 
 def hypotheses(repeats: NDArray[np.float64], frame_rate: float) -> NDArray[np.float64]:
@@ -112,7 +125,7 @@ def hypotheses(repeats: NDArray[np.float64], frame_rate: float) -> NDArray[np.fl
     if strength.max() <= 0.01:
         return np.zeros(0)
     found = tempi[strength.argmax()] * np.array(_FACTORS)
-    return found[(found >= MIN_BPM) & (found <= MAX_BPM)]
+    return np.asarray(found[(found >= MIN_BPM) & (found <= MAX_BPM)], float)
 
 
 def features(
@@ -166,7 +179,8 @@ def _refine(repeats: NDArray[np.float64], bpm: float, frame_rate: float) -> floa
     near = bpm * (1 + np.linspace(-1, 1, 81) * _TOLERANCE)
     beat = 60 * frame_rate / near
     reach = [n for n in (1, 2, 4, 8, 16) if n * beat[0] < repeats.shape[1] / 2]
-    return float(near[sum(_at(repeats[0], n * beat) for n in reach or [1]).argmax()])
+    together = np.sum([_at(repeats[0], n * beat) for n in reach or [1]], axis=0)
+    return float(near[together.argmax()])
 
 
 def _at(row: NDArray[np.float64], lags: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -181,6 +195,6 @@ def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 @cache
 def _model() -> dict[str, NDArray[np.float64]]:
     """Return the trained weights: mean, spread, tempo (48,), metre (48, 3), metre_bias (3,)."""
-    with resources.files("recsys.audio").joinpath("rhythm.npz").open("rb") as file:
-        with np.load(cast(IO[bytes], file), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+    place = resources.files("recsys.audio").joinpath("weights/rhythm.npz")
+    with place.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}

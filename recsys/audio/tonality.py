@@ -75,12 +75,12 @@ def chroma(samples: NDArray[np.float32], sample_rate: int) -> tuple[NDArray[np.f
     pitch = pitch - tuning
     n_frames = len(amplitude)
     classes = np.zeros((n_frames, 12))
+    in_tune = np.cos(np.pi * (pitch - np.round(pitch))) ** 2
     for overtone in range(1, _OVERTONES + 1):
         fundamental = pitch - 12 * np.log2(overtone)
-        nearest = np.round(pitch)
-        weight = np.cos(np.pi * (pitch - nearest)) ** 2 * _OVERTONE_DECAY ** (overtone - 1)
+        weight = height * in_tune * _OVERTONE_DECAY ** (overtone - 1)
         place = frame * 12 + np.round(fundamental).astype(int) % 12
-        classes += np.bincount(place, weight * height, n_frames * 12).reshape(n_frames, 12)
+        classes += np.bincount(place, weight, n_frames * 12).reshape(n_frames, 12)
     # Every frame counts by the root of its loudness: a soft passage is heard, too.
     loudest = np.zeros(n_frames)
     np.maximum.at(loudest, frame, height)

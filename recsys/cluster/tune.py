@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 from ray import tune as ray_tune
 from ray.tune.search.optuna import OptunaSearch
 from scipy.sparse import csr_array
@@ -53,10 +56,27 @@ def tune(dataset: Dataset, config: Config, out: Path, *, trials: int) -> Path:
         Where no listener has anything new in the tune slice.
     """
     _check(config.tune)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     task = _task(read_source(dataset), config)
-    results = ray_tune.Tuner(
+    # Tune prints what it is about to do; standard output is for results.
+    with redirect_stdout(sys.stderr):
+        results = _search(task, config, out, trials)
+    for error in results.errors:
+        raise error
+    tried: list[Any] = [results[number] for number in range(len(results))]
+    tried.sort(key=lambda result: -result.metrics[task.metric])
+    folder = Folder(out)
+    folder.write("trials.csv", _table(tried, task.metric).encode())
+    found = {key: tried[0].metrics["config"][key] for key in _SEARCHED}
+    best = replace(config, collaborative=replace(config.collaborative, **found))
+    folder.write("best.toml", best.to_toml().encode())
+    return out / "best.toml"
+
+
+def _search(task: _Task, config: Config, out: Path, trials: int) -> ray_tune.ResultGrid:
+    return ray_tune.Tuner(
         ray_tune.with_parameters(_trial, task=task),
-        param_space=_space(config.tune),
+        param_space=_space(config),
         tune_config=ray_tune.TuneConfig(
             search_alg=OptunaSearch(
                 metric=task.metric,
@@ -73,17 +93,6 @@ def tune(dataset: Dataset, config: Config, out: Path, *, trials: int) -> Path:
             callbacks=[_Progress(trials)],
         ),
     ).fit()
-    for error in results.errors:
-        raise error
-    tried: list[Any] = [results[number] for number in range(len(results))]
-    tried.sort(key=lambda result: -result.metrics[task.metric])
-    folder = Folder(out)
-    with folder.writing("trials.csv") as stream:
-        stream.write(_table(tried, task.metric).encode())
-    found = {key: tried[0].metrics["config"][key] for key in _SEARCHED}
-    best = replace(config, collaborative=replace(config.collaborative, **found))
-    folder.write("best.toml", best.to_toml().encode())
-    return out / "best.toml"
 
 
 @dataclass(frozen=True)
@@ -140,25 +149,23 @@ class _Progress(ray_tune.Callback):
         progress.step("tune", self._done, self._trials)
 
 
-def _space(config: TuneConfig) -> dict[str, Any]:
+def _space(config: Config) -> dict[str, Any]:
+    ranges = config.tune
     return {
-        "regularization": ray_tune.loguniform(*config.regularization),
-        "alpha": ray_tune.loguniform(*config.alpha),
-        "factors": ray_tune.choice(list(config.factors)),
+        "regularization": ray_tune.loguniform(*ranges.regularization),
+        "alpha": ray_tune.loguniform(*ranges.alpha),
+        "factors": ray_tune.choice(sorted({*ranges.factors, config.collaborative.factors})),
     }
 
 
 def _start(config: Config) -> list[dict[str, Any]] | None:
     """Return the given setting, where the search may try it."""
     given = {key: getattr(config.collaborative, key) for key in _SEARCHED}
-    inside = given["factors"] in config.tune.factors and all(
-        low <= given[key] <= high
-        for key, (low, high) in (
-            ("regularization", config.tune.regularization),
-            ("alpha", config.tune.alpha),
-        )
-    )
-    return [given] if inside else None
+    for key in ("regularization", "alpha"):
+        low, high = getattr(config.tune, key)
+        if not low <= given[key] <= high:
+            return None
+    return [given]
 
 
 def _check(config: TuneConfig) -> None:
@@ -172,8 +179,6 @@ def _check(config: TuneConfig) -> None:
         low, high = getattr(config, key)
         if not 0 < low < high:
             raise ConfigError(f"[tune] {key}: want a range above 0, low < high, got {low}, {high}")
-    if not config.factors:
-        raise ConfigError("[tune] factors: want at least one count to choose from")
 
 
 def _table(tried: list[Any], metric: str) -> str:

@@ -22,7 +22,7 @@ worker's rows where they lie.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -127,10 +127,11 @@ def alternate(
         yield step(0, "items", measured=losses)
     before = np.inf
     for iteration in range(1, config.iterations + 1):
-        items, users, rotation = problem.half_step("users", items, users)
+        relaxation = config.relaxation if 1 < iteration < config.iterations else 1.0
+        items, users, rotation = problem.half_step("users", items, users, relaxation)
         basis = basis @ rotation
         yield step(iteration, "users", measured=losses)
-        users, items, rotation = problem.half_step("items", users, items)
+        users, items, rotation = problem.half_step("items", users, items, relaxation)
         basis = basis @ rotation
         swept = step(iteration, "items", measured=losses or config.tolerance > 0)
         yield swept
@@ -204,7 +205,8 @@ def solve(
         np.zeros((evidence.shape[0], fixed.factors.shape[1]), np.float32),
         np.zeros(evidence.shape[0], np.float32),
     )
-    rows = shards.solve_part(part, rows, [fixed], dense, rule, config)
+    exact = replace(config, solver="cholesky")
+    rows = shards.solve_part(part, rows, [fixed], dense, rule, exact, 1.0)
     return np.ascontiguousarray(rows.factors[:, :n_factors] @ turn.T), rows.biases
 
 
@@ -241,7 +243,9 @@ class _Problem:
             self._given("items", initial.item_factors, initial.item_biases),
         )
 
-    def half_step(self, side: Side, fixed: Parts, moving: Parts) -> tuple[Parts, Parts, Doubles]:
+    def half_step(
+        self, side: Side, fixed: Parts, moving: Parts, relaxation: float
+    ) -> tuple[Parts, Parts, Doubles]:
         """Solve `side` with the other side fixed; return fixed, moving, and the rotation."""
         f = self.config.factors
         backend = self.backend
@@ -250,7 +254,7 @@ class _Problem:
         turn = rotation.astype(np.float32)
         fixed = backend.map(shards.rotate, fixed, shared=(turn,))
         moving = backend.map(shards.rotate, moving, shared=(turn,))
-        shared = (backend.publish(fixed), dense, self.rule, self.config)
+        shared = (backend.publish(fixed), dense, self.rule, self.config, relaxation)
         moving = backend.map(shards.solve_part, self.parts[side], moving, shared=shared)
         return fixed, moving, rotation
 

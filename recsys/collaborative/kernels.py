@@ -1,7 +1,7 @@
-"""Solve a block of rows of an ALS half-step, on one thread; nothing else.
+"""The rows of an ALS half-step: what they share, what their solvers do in the innermost loops.
 
 Enters: rows of sparse evidence, the fixed side's factors, the dense part of the objective.
-Leaves: the minimising factor row and bias of each, written into arrays of the caller.
+Leaves: gathered rows, matrix products, the loss; the solvers are in `recsys.collaborative.solvers`.
 
 One row of the solved side minimises, over x (f,) and a bias beta,
 
@@ -26,19 +26,35 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-__all__ = ["Dense", "Rule", "Sparse", "observed_loss", "padded", "solve_cholesky"]
+__all__ = [
+    "LANES",
+    "Dense",
+    "HalfStep",
+    "Rule",
+    "Sparse",
+    "accumulate",
+    "collect",
+    "compiled",
+    "observed_loss",
+    "padded",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 Floats = NDArray[np.float32]
 
-_LANES = 16
-"""Rows are padded to whole AVX-512 vectors of float32: unpadded, f = 40 is slower than f = 64."""
+LANES = 16
+"""Rows are padded to whole cache lines of float32: unpadded, f = 40 is slower than f = 64."""
+_AHEAD = 16
+"""How many rows ahead the gather asks for: without, most of its time is waiting for memory."""
 
 
-def _compiled(function: F) -> F:
+def compiled(function: F) -> F:
+    """Compile for one thread without the GIL, once: the result is cached on disk."""
     # No nnan and ninf: a NaN must stay visible.
     fast = {"reassoc", "contract", "nsz", "arcp"}
     return cast(
@@ -80,12 +96,29 @@ class Dense(NamedTuple):
     bias_rhs: float
 
 
+class HalfStep(NamedTuple):
+    """What all rows that are solved together share; the fixed side has rows (n_fixed, width)."""
+
+    rule: Rule
+    dense: Dense
+    fixed: Floats
+    fixed_biases: Floats
+    ridges: Floats
+    """(n_rows,) lambda of each row."""
+    bias_ridges: Floats
+    """(n_rows,) lambda of each row's bias."""
+    prior: Floats
+    """(n_rows, width) where each row's factors are drawn to; one row of zeros serves for none."""
+    relaxation: float
+    """1 ends at the minimiser; a multiple of the way between 0 and 2 lowers the objective too."""
+
+
 def padded(n_factors: int) -> int:
     """Return the width of a stored row of `n_factors` factors."""
-    return -(-n_factors // _LANES) * _LANES
+    return -(-n_factors // LANES) * LANES
 
 
-@_compiled
+@compiled
 def _weigh(value: float, rule: Rule) -> tuple[Any, Any]:
     confidence = np.float32(rule.base + rule.alpha * abs(value))
     if rule.explicit:
@@ -93,127 +126,104 @@ def _weigh(value: float, rule: Rule) -> tuple[Any, Any]:
     return confidence, np.float32(1.0) if value > 0 else np.float32(0.0)
 
 
-@_compiled
-def solve_cholesky(
+@intrinsic
+def _prefetch(typing: Any, array: Any, row: Any, column: Any) -> Any:
+    """Ask the cache for the line at ``array[row, column]``; nothing waits for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        width = builder.extract_value(view.shape, 1)
+        place = builder.gep(
+            view.data, [builder.add(builder.mul(arguments[1], width), arguments[2])]
+        )
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        call = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        read, keep, data = (ir.Constant(number, value) for value in (0, 3, 1))
+        builder.call(call, [builder.bitcast(place, byte), read, keep, data])
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.intp, numba.types.intp), generate
+
+
+@compiled
+def collect(
     rows: Sparse,
-    first: int,
-    last: int,
-    rule: Rule,
-    dense: Dense,
-    fixed: Floats,
-    fixed_biases: Floats,
-    ridges: Floats,
-    bias_ridges: Floats,
-    prior: Floats,
-    factors: Floats,
-    biases: Floats,
+    start: int,
+    n: int,
+    half: HalfStep,
+    scale: Floats,
+    shift: Floats,
+    y: Floats,
+    weights: Floats,
+    targets: Floats,
 ) -> None:
-    """Write the exact minimisers of rows `first` to `last` into `factors` and `biases`.
+    """Gather `n` fixed rows, centred and scaled, with -s and c t - s b_i of their evidence."""
+    rule, fixed, fixed_biases = half.rule, half.fixed, half.fixed_biases
+    final = rows.indices.size - 1
+    for j in range(n):
+        coming = rows.indices[min(start + j + _AHEAD, final)]
+        for k in range(0, scale.size, LANES):
+            _prefetch(fixed, coming, k)  # type: ignore[call-arg]
+        i = rows.indices[start + j]
+        c, t = _weigh(rows.values[start + j], rule)
+        s = np.float32(c - np.float32(rule.unobserved))
+        weights[j] = -s
+        targets[j] = c * t - s * fixed_biases[i]
+        row = y[j]
+        for k in range(scale.size):
+            row[k] = fixed[i, k] * scale[k] - shift[k]
 
-    Parameters
-    ----------
-    fixed, fixed_biases : (n_fixed, width), (n_fixed,)
-    ridges, bias_ridges : (n_rows,)
-        lambda of each row and of its bias.
-    prior : (n_rows, width) or (1, width)
-        Where a row's factors are drawn to; a single row of zeros serves for none.
-    factors, biases : (n_rows, width), (n_rows,)
-        Overwritten. A row without evidence gets its prior and no bias.
+
+@compiled
+def accumulate(
+    y: Floats,
+    weights: Floats,
+    targets: Floats,
+    share: Any,
+    n: int,
+    p: Floats,
+    p_bias: Any,
+    one: Any,
+    out: Floats,
+) -> Any:
+    """Add Y' (share targets + weights (Y p)) to `out`; return what belongs to the bias.
+
+    The bias is one more column of `y`, constantly `one`.
     """
-    width = fixed.shape[1]
-    normal = np.empty((width, width), np.float32)
-    scale = np.empty(width, np.float32)
-    y = np.empty(width, np.float32)
-    x = np.empty(width, np.float32)
-    a = np.empty(width, np.float32)
-    for u in range(first, last):
-        own_prior = prior[u if prior.shape[0] > 1 else 0]
-        if rows.indptr[u] == rows.indptr[u + 1]:
-            factors[u] = own_prior
-            biases[u] = 0.0
-            continue
+    width = p.size
+    bias = np.float32(0)
+    j = 0
+    while j + 4 <= n:  # four at a time: one pass over p and out serves four rows
+        y0, y1, y2, y3 = y[j], y[j + 1], y[j + 2], y[j + 3]
+        t0 = t1 = t2 = t3 = np.float32(0)
         for k in range(width):
-            scale[k] = 1.0 / np.sqrt(dense.diagonal[k] + ridges[u])
-            x[k] = (dense.rhs[k] + ridges[u] * own_prior[k]) * scale[k]
-            a[k] = 0.0
-            normal[k] = 0.0
-            normal[k, k] = 1.0
-        a_bias = np.float32(dense.bias_diagonal + bias_ridges[u])
-        x_bias = np.float32(dense.bias_rhs)
-        floor = np.float32(1.0)
-        for j in range(rows.indptr[u], rows.indptr[u + 1]):
-            i = rows.indices[j]
-            c, t = _weigh(rows.values[j], rule)
-            s = np.float32(c - rule.unobserved)
-            d = np.float32(c * t - s * (fixed_biases[i] + 0.0))
-            if s < 0:
-                floor = np.float32(1e-6)
-            for k in range(width):
-                y[k] = (fixed[i, k] - dense.centre[k]) * scale[k]
-                x[k] += d * y[k]
-                a[k] += s * y[k]
-            for k in range(width):
-                weighted = s * y[k]
-                row = normal[k]
-                for h in range(k + 1):
-                    row[h] += weighted * y[h]
-            a_bias += s
-            x_bias += d
-        _factorise(normal, floor)
-        _forward(normal, x)
-        if rule.biased:
-            _forward(normal, a)
-            inner, square = np.float32(0.0), np.float32(0.0)
-            for k in range(width):
-                inner += a[k] * x[k]
-                square += a[k] * a[k]
-            beta = (x_bias - inner) / max(a_bias - square, np.float32(1e-6) * a_bias)
-            for k in range(width):
-                x[k] -= beta * a[k]
-        else:
-            beta = np.float32(0.0)
-        _backward(normal, x)
+            t0 += y0[k] * p[k]
+            t1 += y1[k] * p[k]
+            t2 += y2[k] * p[k]
+            t3 += y3[k] * p[k]
+        t0 = share * targets[j] + weights[j] * (t0 + one * p_bias)
+        t1 = share * targets[j + 1] + weights[j + 1] * (t1 + one * p_bias)
+        t2 = share * targets[j + 2] + weights[j + 2] * (t2 + one * p_bias)
+        t3 = share * targets[j + 3] + weights[j + 3] * (t3 + one * p_bias)
         for k in range(width):
-            x[k] *= scale[k]
-            factors[u, k] = x[k]
-            beta -= x[k] * dense.centre[k]
-        biases[u] = beta if rule.biased else 0.0
+            out[k] += t0 * y0[k] + t1 * y1[k] + t2 * y2[k] + t3 * y3[k]
+        bias += one * (t0 + t1 + t2 + t3)
+        j += 4
+    while j < n:
+        y0 = y[j]
+        t0 = np.float32(0)
+        for k in range(width):
+            t0 += y0[k] * p[k]
+        t0 = share * targets[j] + weights[j] * (t0 + one * p_bias)
+        for k in range(width):
+            out[k] += t0 * y0[k]
+        bias += one * t0
+        j += 1
+    return bias
 
 
-@_compiled
-def _factorise(normal: Floats, floor: Any) -> None:
-    """Overwrite the lower triangle by its Cholesky factor, row by row."""
-    n = normal.shape[0]
-    for k in range(n):
-        for h in range(k):
-            dot = np.float32(0.0)
-            for j in range(h):
-                dot += normal[k, j] * normal[h, j]
-            normal[k, h] = (normal[k, h] - dot) / normal[h, h]
-        pivot = normal[k, k]
-        for j in range(k):
-            pivot -= normal[k, j] * normal[k, j]
-        normal[k, k] = np.sqrt(max(pivot, floor))
-
-
-@_compiled
-def _forward(lower: Floats, x: Floats) -> None:
-    for k in range(x.size):
-        value = x[k]
-        for j in range(k):
-            value -= lower[k, j] * x[j]
-        x[k] = value / lower[k, k]
-
-
-@_compiled
-def _backward(lower: Floats, x: Floats) -> None:
-    for k in range(x.size - 1, -1, -1):
-        x[k] /= lower[k, k]
-        for j in range(k):
-            x[j] -= lower[k, j] * x[k]
-
-
-@_compiled
+@compiled
 def observed_loss(
     rows: Sparse,
     first: int,

@@ -18,8 +18,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recsys.backend import Blocks
-from recsys.collaborative import kernels
-from recsys.collaborative.kernels import Dense, Rule, Sparse
+from recsys.collaborative import kernels, solvers
+from recsys.collaborative.kernels import Dense, HalfStep, Rule, Sparse
 from recsys.config import CollaborativeConfig
 
 __all__ = [
@@ -112,27 +112,21 @@ def solve_part(
     dense: Dense,
     rule: Rule,
     config: CollaborativeConfig,
+    relaxation: float,
 ) -> Latent:
+    """Move the part's rows to their minimisers, `relaxation` times the way."""
     fixed = _needed(blocks, part.columns)
     factors = np.require(latent.factors, requirements=["C", "W"])
     biases = np.require(latent.biases, requirements=["C", "W"])
     ridges, bias_ridges = _ridges(part.rows, rule, config)
     no_prior = frozen(np.zeros((1, factors.shape[1]), np.float32))
+    half = HalfStep(rule, dense, *fixed, ridges, bias_ridges, no_prior, relaxation)
 
     def run(first: int, last: int) -> None:
-        kernels.solve_cholesky(
-            part.rows,
-            first,
-            last,
-            rule,
-            dense,
-            *fixed,
-            ridges,
-            bias_ridges,
-            no_prior,
-            factors,
-            biases,
-        )
+        if config.solver == "cholesky":
+            solvers.solve_cholesky(part.rows, first, last, half, factors, biases)
+        else:
+            solvers.solve_cg(part.rows, first, last, half, factors, biases, config.cg_steps)
 
     _over_rows(run, part.rows, config.num_threads)
     return Latent(factors, biases)
@@ -229,7 +223,7 @@ def cut(matrix: sp.csr_array, first: int, last: int, *, whole: bool) -> Part:
     if whole:
         columns = np.arange(matrix.shape[1], dtype=np.int32)
     else:
-        used, indices = np.unique(indices, return_inverse=True)
+        used, indices = np.unique(indices, return_inverse=True)  # type: ignore[assignment]
         columns = used.astype(np.int32)
     return Part(
         Sparse(

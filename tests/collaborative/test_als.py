@@ -17,7 +17,9 @@ from recsys.config import CollaborativeConfig
 from recsys.errors import ConfigError, InputError
 
 LOCAL = LocalBackend(1)
-BASE = CollaborativeConfig(factors=8, iterations=4, solver="cholesky", num_threads=1)
+BASE = CollaborativeConfig(
+    factors=8, iterations=4, solver="cholesky", relaxation=1.0, num_threads=1
+)
 
 CONFIGS = [
     {},
@@ -82,6 +84,36 @@ def test_every_exact_half_step_lowers_the_loss(options):
     assert len(losses) == 8
     assert (np.diff(losses) < 1e-5 * losses[:-1]).all(), losses
     assert losses[-1] < 0.999 * losses[0]
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+@pytest.mark.parametrize("options", CONFIGS, ids=str)
+def test_half_steps_that_go_beyond_the_minimiser_lower_the_loss_too(options, solver):
+    config = replace(BASE, relaxation=1.6, solver=solver, iterations=8, **options)
+    losses = [s.loss for s in als.alternate(random_evidence(), config, LOCAL, losses=True)]
+    assert (np.diff(losses) < 1e-5 * np.array(losses[:-1])).all(), losses
+
+
+def test_relaxation_reaches_a_loss_in_fewer_sweeps():
+    evidence = random_evidence(0, 200, 150, 0.1)
+    plain, relaxed = (
+        [s.loss for s in als.alternate(evidence, config, LOCAL, losses=True)]
+        for config in (replace(BASE, iterations=n, relaxation=r) for n, r in ((10, 1.0), (7, 1.5)))
+    )
+    assert relaxed[-1] < plain[-1]
+    assert relaxed[:2] == plain[:2], "the first sweep is not relaxed"
+
+
+def test_conjugate_gradient_is_nearly_exact():
+    evidence = random_evidence(0, 200, 150, 0.1)
+    config = replace(BASE, iterations=10)
+    exact = als.train(evidence, config, LOCAL)
+    found = als.train(evidence, replace(config, solver="cg", cg_steps=12), LOCAL)
+    np.testing.assert_allclose(found.user_factors, exact.user_factors, atol=2e-3)
+    np.testing.assert_allclose(found.item_biases, exact.item_biases, atol=2e-3)
+    few = replace(config, solver="cg", cg_steps=3)
+    *_, last = als.alternate(evidence, few, LOCAL, losses=True)
+    assert last.loss < 1.01 * dense_loss(evidence, config, exact)
 
 
 @pytest.mark.parametrize("options", CONFIGS, ids=str)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.collaborative import kernels
-from recsys.collaborative.kernels import Dense, Rule, Sparse
+from recsys.collaborative import kernels, solvers
+from recsys.collaborative.kernels import Dense, HalfStep, Rule, Sparse
 
 
 def twin(rows, rule, fixed, fixed_biases, ridges, bias_ridges, prior):
@@ -71,12 +71,12 @@ def in_eigenbasis(fixed, fixed_biases, rule):
     return rotated, dense, rotation
 
 
-def run(rows, rule, fixed, fixed_biases, ridges, bias_ridges, prior):
+def run(rows, rule, fixed, fixed_biases, ridges, bias_ridges, prior, cg_steps=0):
     rotated, dense, rotation = in_eigenbasis(fixed, fixed_biases, rule)
     n_rows, f = prior.shape
-    turned = np.zeros((n_rows, rotated.shape[1]), np.float32)
-    turned[:, :f] = prior @ rotation
-    factors = np.zeros_like(turned)
+    turned = np.zeros((max(n_rows, 2), rotated.shape[1]), np.float32)  # one row would mean none
+    turned[:n_rows, :f] = prior @ rotation
+    factors = np.zeros((n_rows, rotated.shape[1]), np.float32)
     biases = np.zeros(n_rows, np.float32)
     frozen = [
         rotated,
@@ -87,7 +87,11 @@ def run(rows, rule, fixed, fixed_biases, ridges, bias_ridges, prior):
     ]
     for array in [*frozen, *rows, dense.diagonal, dense.centre, dense.rhs]:
         array.flags.writeable = False
-    kernels.solve_cholesky(rows, 0, n_rows, rule, dense, *frozen, factors, biases)
+    problem = (rows, 0, n_rows, HalfStep(rule, dense, *frozen, 1.0), factors, biases)
+    if cg_steps:
+        solvers.solve_cg(*problem, cg_steps)
+    else:
+        solvers.solve_cholesky(*problem)
     assert not factors[:, f:].any()
     return np.hstack([factors[:, :f] @ rotation.T, biases[:, None]])
 
@@ -118,9 +122,12 @@ def test_solvers_agree_with_the_dense_twin(
     bias_ridges = ridges * explicit
     prior = rng.normal(0, 0.3, (len(counts), f))
     arguments = (rows, rule, fixed, fixed_biases, ridges, bias_ridges, prior)
-    found, wanted = run(*arguments), twin(*arguments)
+    wanted = twin(*arguments)
     # float32: the error grows with the condition number, here at most alpha * 150 / ridge.
-    np.testing.assert_allclose(found, wanted, atol=2e-3 * max(1, np.abs(wanted).max()))
+    bound = 1e-3 * max(1, np.abs(wanted).max())
+    np.testing.assert_allclose(run(*arguments), wanted, atol=bound)
+    # In exact arithmetic f + 1 steps suffice; rounding asks for some more.
+    np.testing.assert_allclose(run(*arguments, cg_steps=4 * f + 20), wanted, atol=bound)
 
 
 @pytest.mark.parametrize("alpha", [1e4, 1e7])
@@ -146,6 +153,20 @@ def test_a_single_observation_by_hand():
     assert found[0, 0] == pytest.approx(31 * 2 / (4 + 31 * 4))
 
 
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_row_longer_than_the_gathered_block(biased):
+    rng = np.random.default_rng(2)
+    n_fixed = 40_000
+    rows = make_rows(rng, 2, n_fixed, [n_fixed, 3])
+    rule = Rule(1.0, 0.5, 1.0, 0.0, False, biased)
+    fixed = rng.normal(0, 0.3, (n_fixed, 8))
+    zeros = np.zeros(2)
+    arguments = (rows, rule, fixed, np.zeros(n_fixed), zeros + 5, zeros, np.zeros((2, 8)))
+    wanted = twin(*arguments)
+    np.testing.assert_allclose(run(*arguments, cg_steps=30), wanted, atol=1e-3)
+    np.testing.assert_allclose(run(*arguments), wanted, atol=1e-3)
+
+
 def test_only_the_asked_rows_are_written():
     rng = np.random.default_rng(1)
     rows = make_rows(rng, 4, 10, [3, 3, 3, 3])
@@ -157,7 +178,7 @@ def test_only_the_asked_rows_are_written():
     fixed = (rotated, np.zeros(10, np.float32), ones, 0 * ones, np.zeros((1, 16), np.float32))
     for array in (*fixed, *rows, dense.diagonal, dense.centre, dense.rhs):
         array.flags.writeable = False
-    kernels.solve_cholesky(rows, 1, 3, rule, dense, *fixed, factors, biases)
+    solvers.solve_cholesky(rows, 1, 3, HalfStep(rule, dense, *fixed, 1.0), factors, biases)
     assert (factors[[0, 3]] == 7).all()
     assert (biases[[0, 3]] == 7).all()
     assert (factors[1:3] != 7).all()
@@ -178,5 +199,7 @@ def test_observed_loss_by_hand():
     assert kernels.observed_loss(rows, 0, 1, rule, *arrays) == pytest.approx(wanted, rel=1e-6)
 
 
-def test_read_only_inputs_share_one_compiled_form():
-    assert len(kernels.solve_cholesky.signatures) <= 1
+def test_inputs_have_one_compiled_form_each():
+    test_only_the_asked_rows_are_written()
+    test_a_single_observation_by_hand()
+    assert len(solvers.solve_cholesky.signatures) == 1

@@ -1,0 +1,372 @@
+"""How long our ALS takes to the loss that `implicit` reaches, beside it and Spark MLlib.
+
+    python benchmarks/als.py [--factors 40,64,128,256] [--runs 3] [--threads 2] [--out docs/results]
+
+Data: 100,000 listeners by 50,000 items, about 3.6M non-zeros, Zipf items and Pareto users. The
+goal is the float64 loss of `implicit` after 15 iterations; both start from the same factors, with
+the same confidences and lambda, without biases. Runs are paired: the two follow each other in
+fresh processes, so that a busy machine slows both; the table shows medians and the paired ratio.
+Losses are measured outside the clock. Writes als.json and als.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+USERS, ITEMS, NON_ZEROS = 100_000, 50_000, 3_630_000
+LAMBDA, ALPHA, ITERATIONS = 10.0, 10.0, 15
+
+
+def main() -> None:
+    options = _options()
+    if options.job:
+        print(json.dumps(JOBS[options.job](options)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        options.folder = folder
+        _make_data(Path(folder))
+        report = _measure(options)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "als.json").write_text(json.dumps(report, indent=1) + "\n")
+    (out / "als.md").write_text(_page(report))
+    print(_page(report))
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "command": "python benchmarks/als.py " + " ".join(sys.argv[1:]),
+        "at": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": _machine(),
+        "versions": _versions(),
+        "threads": options.threads,
+        "load_before": os.getloadavg(),
+        "peaks": _run("peaks", options, 0),
+        "runs": {},
+    }
+    for f in map(int, options.factors.split(",")):
+        # One untimed run each compiles what is not compiled and gives the goal.
+        goal = _run("implicit", options, f)["loss"]
+        pairs = []
+        for number in range(options.runs):
+            peer = _run("implicit", options, f)
+            ours = _run("recsys", options, f, goal)
+            biased = _run("biased", options, f, sweeps=ours["sweeps"])
+            pairs.append({"implicit": peer, "recsys": ours, "biased": biased})
+            print(
+                f"f = {f}, pair {number + 1}: implicit {peer['seconds']:.2f} s, recsys "
+                f"{ours['seconds']:.2f} s in {ours['sweeps']} sweeps, "
+                f"with biases {biased['seconds']:.2f} s",
+                file=sys.stderr,
+            )
+        report["runs"][str(f)] = pairs
+    report["spark"] = _spark(options)
+    report["load_after"] = os.getloadavg()
+    return report
+
+
+def _run(
+    job: str, options: argparse.Namespace, f: int, goal: float = 0.0, sweeps: int = 0
+) -> dict[str, Any]:
+    """Run one job in a fresh process and return what it prints."""
+    threads = str(options.threads)
+    # implicit's authors advise one BLAS thread beside its own threads.
+    blas = "1" if job == "implicit" else threads
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    command = [sys.executable, __file__, "--job", job, "--folder", options.folder]
+    command += ["--factors", str(f), "--threads", threads]
+    command += ["--goal", repr(goal), "--sweeps", str(sweeps)]
+    done = subprocess.run(
+        command, env=os.environ | dict.fromkeys(names, blas), check=True, capture_output=True
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+# The jobs, each alone in its process.
+
+
+def _implicit_job(options: argparse.Namespace) -> dict[str, Any]:
+    import numpy as np
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    import recsys.collaborative.als  # noqa: F401 (its imports count for neither)
+
+    f = int(options.factors)
+    evidence, users, items = _load(options, f)
+    before = _peak_mib()
+    model = AlternatingLeastSquares(
+        factors=f, regularization=LAMBDA, iterations=ITERATIONS, num_threads=options.threads
+    )
+    model.user_factors, model.item_factors = users, items
+    epochs: list[float] = []
+    begin = time.perf_counter()
+    model.fit(
+        evidence, show_progress=False, callback=lambda _i, seconds, *_: epochs.append(seconds)
+    )
+    seconds = time.perf_counter() - begin
+    memory = _peak_mib() - before
+    loss = _loss(evidence, model.user_factors, model.item_factors)
+    assert np.isfinite(loss)
+    return {"seconds": seconds, "epoch": median(epochs), "loss": loss, "memory_mib": memory}
+
+
+def _recsys_job(options: argparse.Namespace, bias: bool = False) -> dict[str, Any]:
+    import implicit.cpu.als  # noqa: F401 (see above)
+    import numpy as np
+    import scipy.sparse as sp
+
+    from recsys.backend import LocalBackend
+    from recsys.collaborative import als
+    from recsys.collaborative.factors import Factors
+    from recsys.config import CollaborativeConfig
+
+    f = int(options.factors)
+    evidence, users, items = _load(options, f)
+    config = CollaborativeConfig(
+        factors=f,
+        regularization=LAMBDA,
+        alpha=1.0,
+        confidence="total",
+        bias=bias,
+        iterations=4 * ITERATIONS,
+        num_threads=options.threads,
+    )
+    backend = LocalBackend()
+    _warm_up(config)
+    zeros = [np.zeros(n, np.float32) for n in evidence.shape]
+    start = Factors(users, items, zeros[0], zeros[1], 0.0, config)
+    before = _peak_mib()
+    epochs: list[float] = []
+    clock = time.perf_counter()
+    memory = 0.0
+    seconds = 0.0
+    loss = float("inf")
+    steps = als.alternate(sp.csr_array(evidence), config, backend, initial=start)
+    start = users = items = None  # type: ignore[assignment]
+    for step in steps:
+        if step.side != "items":
+            continue
+        lap = time.perf_counter() - clock
+        seconds += lap
+        epochs.append(lap)
+        memory = memory or _peak_mib() - before  # later peaks are the loss's own
+        if options.sweeps == step.iteration:
+            break
+        if not options.sweeps:
+            trained = als.gather(step, config, backend)
+            loss = _loss(evidence, trained.user_factors, trained.item_factors)
+            if loss <= options.goal:
+                break
+        clock = time.perf_counter()
+    sweeps = step.iteration
+    assert sweeps < config.iterations, "the goal was not reached"
+    lap = median(epochs[1:])
+    flops, traffic = _work(evidence, f, config.cg_steps)
+    return {
+        "seconds": seconds,
+        "epoch": lap,
+        "first": epochs[0],
+        "sweeps": sweeps,
+        "loss": loss,
+        "memory_mib": memory,
+        "gflops": flops / lap / 1e9,
+        "gbytes": traffic / lap / 1e9,
+    }
+
+
+def _peaks_job(options: argparse.Namespace) -> dict[str, Any]:
+    import numpy as np
+
+    a = np.ones((2048, 2048), np.float32)
+    block = np.ones(1 << 26, np.float32)
+    target = np.empty_like(block)
+    return {
+        "sgemm_gflops": 2 * 2048**3 / _best(lambda: a @ a) / 1e9,
+        "copy_gbytes": 2 * block.nbytes / _best(lambda: np.copyto(target, block)) / 1e9,
+    }
+
+
+JOBS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "implicit": _implicit_job,
+    "recsys": _recsys_job,
+    "biased": lambda options: _recsys_job(options, bias=True),
+    "peaks": _peaks_job,
+}
+
+
+def _best(work: Callable[[], Any]) -> float:
+    def once() -> float:
+        begin = time.perf_counter()
+        work()
+        return time.perf_counter() - begin
+
+    return min(once() for _ in range(7))
+
+
+def _warm_up(config: Any) -> None:
+    """Load the compiled kernels: part of importing, not of training."""
+    import numpy as np
+    import scipy.sparse as sp
+
+    from recsys.backend import LocalBackend
+    from recsys.collaborative import als
+
+    few = sp.csr_array(np.eye(4, dtype=np.float32))
+    als.train(few, replace(config, factors=4, iterations=1), LocalBackend())
+
+
+def _work(evidence: Any, f: int, cg_steps: int) -> tuple[float, float]:
+    """Return floating-point operations and bytes that a sweep must do, padding not counted.
+
+    Per entry and half-step: a product and a sum for the start and each step (4 f each), gathering
+    f floats; per row twice f^2 for the rotations and f^2 for the Gram matrix.
+    """
+    rows = sum(evidence.shape)
+    flops = 2 * evidence.nnz * 4 * f * (1 + cg_steps) + rows * (2 * 2 + 2) * f * f
+    traffic = 2 * evidence.nnz * (4 * f + 8) + rows * 4 * f * 8
+    return float(flops), float(traffic)
+
+
+def _loss(evidence: Any, users: Any, items: Any) -> float:
+    """The objective without biases, in float64, written apart from both libraries."""
+    import numpy as np
+
+    x, y = users.astype(np.float64), items.astype(np.float64)
+    total = np.sum((x.T @ x) * (y.T @ y)) + LAMBDA * (np.sum(x * x) + np.sum(y * y))
+    rows = np.repeat(np.arange(evidence.shape[0]), np.diff(evidence.indptr))
+    for a in range(0, evidence.nnz, 1 << 16):
+        part = slice(a, a + (1 << 16))
+        prediction = np.einsum("nk,nk->n", x[rows[part]], y[evidence.indices[part]])
+        total += evidence.data[part] @ (1 - prediction) ** 2 - prediction @ prediction
+    return float(total)
+
+
+def _make_data(folder: Path) -> None:
+    import numpy as np
+    import scipy.sparse as sp
+
+    rng = np.random.default_rng(0)
+    activity = np.minimum(rng.pareto(1.2, USERS) + 1, 400)
+    popularity = 1 / (np.arange(ITEMS) + 10.0)
+    drawn = rng.multinomial(int(1.15 * NON_ZEROS), activity / activity.sum())
+    users = np.repeat(np.arange(USERS, dtype=np.int32), drawn)
+    items = rng.choice(ITEMS, users.size, p=popularity / popularity.sum())
+    items = rng.permutation(ITEMS)[items].astype(np.int32)
+    ones = np.ones(users.size, np.float32)
+    evidence = sp.coo_array((ones, (users, items)), shape=(USERS, ITEMS)).tocsr()
+    evidence.sum_duplicates()
+    evidence.data = (ALPHA * rng.geometric(0.3, evidence.nnz)).astype(np.float32)
+    sp.save_npz(folder / "evidence.npz", sp.csr_matrix(evidence), compressed=False)
+
+
+def _load(options: argparse.Namespace, f: int) -> Any:
+    import numpy as np
+    import scipy.sparse as sp
+
+    evidence = sp.load_npz(Path(options.folder) / "evidence.npz")
+    random = np.random.default_rng(f).random
+    return (
+        evidence,
+        random((USERS, f), np.float32) * np.float32(0.01),
+        random((ITEMS, f), np.float32) * np.float32(0.01),
+    )
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _spark(options: argparse.Namespace) -> str:
+    if importlib.util.find_spec("pyspark") is None:
+        return "skipped: pyspark is not installed"
+    return "skipped: no Spark job is written yet"
+
+
+def _machine() -> str:
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("implicit", "numpy", "scipy", "numba", "llvmlite")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def _page(report: dict[str, Any]) -> str:
+    peaks = report["peaks"]
+    lines = [
+        "# ALS: time to the loss of `implicit`",
+        "",
+        (__doc__ or "").split("\n\n")[2].replace("\n", " "),
+        "",
+        f"- Machine: {report['machine']}; {report['threads']} threads; load before "
+        f"{report['load_before'][0]:.1f}, after {report['load_after'][0]:.1f}",
+        f"- Command: `{report['command']}`, {report['at']}",
+        "- Versions: " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()),
+        f"- Peaks measured in the same run: sgemm {peaks['sgemm_gflops']:.0f} GFLOP/s, "
+        f"copy {peaks['copy_gbytes']:.1f} GB/s",
+        f"- Spark MLlib: {report['spark']}",
+        "",
+        "| f | implicit, 15 sweeps (s) | recsys to its loss (s) | sweeps | times as fast "
+        "(each pair) | one sweep: implicit / recsys (s) | biases on: time x | peak memory growth: "
+        "implicit / recsys (MiB) | GFLOP/s | GB/s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for f, pairs in report["runs"].items():
+
+        def middle(who: str, what: str, pairs: Any = pairs) -> float:
+            return median(pair[who][what] for pair in pairs)
+
+        ratios = [pair["implicit"]["seconds"] / pair["recsys"]["seconds"] for pair in pairs]
+        biased = median(p["biased"]["seconds"] / p["recsys"]["seconds"] for p in pairs)
+        lines.append(
+            f"| {f} | {middle('implicit', 'seconds'):.2f} | {middle('recsys', 'seconds'):.2f} "
+            f"| {middle('recsys', 'sweeps'):.0f} | **{median(ratios):.1f}** "
+            f"({', '.join(f'{ratio:.1f}' for ratio in ratios)}) "
+            f"| {middle('implicit', 'epoch'):.2f} / {middle('recsys', 'epoch'):.2f} "
+            f"| {biased:.2f} "
+            f"| {middle('implicit', 'memory_mib'):.0f} / {middle('recsys', 'memory_mib'):.0f} "
+            f"| {middle('recsys', 'gflops'):.0f} | {middle('recsys', 'gbytes'):.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--factors", default="40,64,128,256")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", default="docs/results")
+    for name in ("--job", "--folder"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--goal", type=float, default=0.0, help=argparse.SUPPRESS)
+    parser.add_argument("--sweeps", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

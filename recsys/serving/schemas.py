@@ -34,6 +34,9 @@ MAX_HISTORY = 1000
 MAX_ID = 10_000
 """Characters of the longest id that a body may hold."""
 
+_Text = Annotated[str, Field(max_length=MAX_ID)]
+# Bounded; and pydantic refuses a lone surrogate, which no UTF-8 can carry, in bounded texts only.
+
 _LISTED = {
     "rank": 1,
     "item_id": "track-0420",
@@ -109,7 +112,7 @@ class Playlist(BaseModel):
 class HistoryEntry(BaseModel):
     """How often an item was played."""
 
-    item_id: str = Field(max_length=MAX_ID)
+    item_id: _Text
     plays: float = Field(default=1, gt=0, le=1e9)
 
 
@@ -123,10 +126,10 @@ class HistoryRequest(BaseModel):
 
     history: list[HistoryEntry] = Field(min_length=1, max_length=MAX_HISTORY)
     k: int = Field(default=30, description="Length of the list.")
-    weights: dict[str, float] | None = Field(
+    weights: dict[_Text, float] | None = Field(
         default=None, description="Weight of each source, from 0."
     )
-    kind: str | None = Field(
+    kind: _Text | None = Field(
         default=None, description="Kind of item; default: the one most listened to."
     )
 
@@ -136,9 +139,7 @@ class PlaylistRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", **_example(seeds=["track-0077", "track-0420"], k=20))
 
-    seeds: list[Annotated[str, Field(max_length=MAX_ID)]] = Field(
-        min_length=1, max_length=MAX_HISTORY, description="Item ids."
-    )
+    seeds: list[_Text] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
     k: int = Field(default=30, description="Length of the list.")
 
 

@@ -78,7 +78,9 @@ def test_models_says_what_is_wrong(
     path = models.folder.path
     manifest = Path(models.folder.locate(f"versions/{first}/manifest.json"))
     manifest.write_text(json.dumps({"schema": 99}))
-    assert "newer recsys" in recsys("models", path, "list")[1]
+    listed = json.loads(recsys("models", path, "list", "--json")[1])
+    assert "newer recsys" in listed["versions"][0]["problem"]
+    assert listed["versions"][1]["problem"] is None
     code, _, said = recsys("models", path, "activate", first)
     assert code == 1 and "newer recsys" in said
     assert models.active() == second

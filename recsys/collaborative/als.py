@@ -83,7 +83,7 @@ def train(
     assert step is not None, "alternate yields the start where there are no iterations"
     if 0 < step.iteration < config.iterations:
         progress.step("factors", config.iterations, config.iterations, "stopped at tolerance")
-    return gather(step, config, backend)
+    return gather(step, config, backend, last=True)
 
 
 def alternate(
@@ -117,6 +117,7 @@ def alternate(
     rule = _rule(evidence, config)
     problem = _Problem(evidence, rule, config, backend)
     users, items = problem.start(initial)
+    del initial, evidence  # may be large, and the generator lives long
     basis: Doubles = np.eye(config.factors)
 
     def step(iteration: int, side: Side, *, measured: bool) -> Step:
@@ -142,12 +143,16 @@ def alternate(
             before = swept.loss
 
 
-def gather(step: Step, config: CollaborativeConfig, backend: Backend) -> Factors:
+def gather(
+    step: Step, config: CollaborativeConfig, backend: Backend, *, last: bool = False
+) -> Factors:
     """Bring all factors to the caller, in the basis of the start, biases centred.
 
     Adding a constant to all user biases and taking it from all item biases changes no prediction
     of the implicit model. Users' biases get mean zero, so that zero, which rows without evidence
     have, is the best bias of such an item.
+
+    With `last` the step's own memory is overwritten: the training must not be resumed.
     """
     level = 0.0
     if config.bias and config.feedback == "implicit":
@@ -155,9 +160,14 @@ def gather(step: Step, config: CollaborativeConfig, backend: Backend) -> Factors
         total, count = np.sum(sums, axis=0)
         level = total / max(count, 1)
 
+    turn = step.basis.T.astype(np.float32)
+
     def finished(evidence: Parts, parts: Parts, shift: float) -> tuple[Floats, Floats]:
-        done = backend.map(shards.finished, evidence, parts, shared=(step.basis.T, shift))
-        factors, biases = zip(*backend.gather(done), strict=True)
+        shared = (turn, shift, last)
+        done = backend.gather(backend.map(shards.finished, evidence, parts, shared=shared))
+        if len(done) == 1:  # no second copy where one worker holds all
+            return done[0].factors, done[0].biases
+        factors, biases = zip(*done, strict=True)
         return np.concatenate(factors), np.concatenate(biases)
 
     user_factors, user_biases = finished(step.user_evidence, step.users, -level)
@@ -250,11 +260,12 @@ class _Problem:
         """Solve `side` with the other side fixed; return fixed, moving, and the rotation."""
         f = self.config.factors
         backend = self.backend
-        gram = sum(backend.gather(backend.map(shards.gram, fixed, shared=(f,))))
+        threads = self.config.num_threads
+        gram = sum(backend.gather(backend.map(shards.gram, fixed, shared=(f, threads))))
         dense, rotation = _dense(gram, self.rule)
         turn = rotation.astype(np.float32)
-        fixed = backend.map(shards.rotate, fixed, shared=(turn,))
-        moving = backend.map(shards.rotate, moving, shared=(turn,))
+        fixed = backend.map(shards.rotate, fixed, shared=(turn, threads))
+        moving = backend.map(shards.rotate, moving, shared=(turn, threads))
         shared = (backend.publish(fixed), dense, self.rule, self.config, relaxation)
         moving = backend.map(shards.solve_part, self.parts[side], moving, shared=shared)
         return fixed, moving, rotation
@@ -273,8 +284,8 @@ class _Problem:
         loss += total(shards.penalty, self.parts["users"], users, shared=shared)
         loss += total(shards.penalty, self.parts["items"], items, shared=shared)
         if rule.unobserved:
-            gram_u = total(shards.gram, users, shared=(f, "float64"))
-            gram_i = total(shards.gram, items, shared=(f, "float64"))
+            gram_u = total(shards.gram, users, shared=(f, self.config.num_threads, "float64"))
+            gram_i = total(shards.gram, items, shared=(f, self.config.num_threads, "float64"))
             # [x, beta, 1] meets [y, 1, b]: the last two columns of one side change places.
             order = [*range(f), f + 1, f]
             loss += rule.unobserved * np.sum(gram_u * gram_i[np.ix_(order, order)])

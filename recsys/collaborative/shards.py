@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -39,6 +39,7 @@ __all__ = [
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+T = TypeVar("T")
 
 _CHUNK = 4096
 """Rows that dense passes take at a time, so that their scratch stays in the cache."""
@@ -84,24 +85,30 @@ def given_start(part: Part, given: Latent, bias: bool) -> Latent:
     return latent
 
 
-def gram(latent: Latent, n_factors: int, dtype: str = "float32") -> Doubles:
+def gram(latent: Latent, n_factors: int, num_threads: int = 1, dtype: str = "float32") -> Doubles:
     """Return the Gram matrix of [x, beta, 1], (f + 2, f + 2); products in `dtype`."""
+
+    def of_rows(first: int, last: int) -> Doubles:
+        extended = np.ones((last - first, n_factors + 2), dtype)
+        extended[:, :n_factors] = latent.factors[first:last, :n_factors]
+        extended[:, n_factors] = latent.biases[first:last]
+        return (extended.T @ extended).astype(np.float64)
+
     total: Doubles = np.zeros((n_factors + 2, n_factors + 2))
-    for a in range(0, latent.biases.size, _CHUNK):
-        x = latent.factors[a : a + _CHUNK, :n_factors]
-        extended = np.ones((x.shape[0], n_factors + 2), dtype)
-        extended[:, :n_factors] = x
-        extended[:, n_factors] = latent.biases[a : a + _CHUNK]
-        total += extended.T @ extended
+    for part in _in_threads(of_rows, _chunks(latent), num_threads):
+        total += part
     return total
 
 
-def rotate(latent: Latent, rotation: Floats) -> Latent:
-    n_factors = rotation.shape[0]
+def rotate(latent: Latent, rotation: Floats, num_threads: int = 1) -> Latent:
+    """Multiply the factors by `rotation`, (f, f)."""
     factors = np.require(latent.factors, requirements=["C", "W"])
-    for a in range(0, factors.shape[0], _CHUNK):
-        rows = factors[a : a + _CHUNK, :n_factors]
+
+    def turn(first: int, last: int) -> None:
+        rows = factors[first:last, : rotation.shape[0]]
         rows[:] = rows @ rotation
+
+    _in_threads(turn, _chunks(latent), num_threads)
     return Latent(factors, latent.biases)
 
 
@@ -161,13 +168,15 @@ def bias_sum(part: Part, latent: Latent) -> tuple[float, int]:
     return float(latent.biases[seen].sum(dtype=np.float64)), int(seen.sum())
 
 
-def finished(part: Part, latent: Latent, turn: Doubles, shift: float) -> Latent:
+def finished(part: Part, latent: Latent, turn: Floats, shift: float, overwrite: bool) -> Latent:
     """Return unpadded factors times `turn`; biases of rows with evidence moved by `shift`."""
     seen = np.diff(part.rows.indptr) > 0
-    return Latent(
-        latent.factors[:, : turn.shape[0]] @ turn.astype(np.float32),
-        latent.biases + np.where(seen, np.float32(shift), np.float32(0)),
-    )
+    n_factors = turn.shape[0]
+    if overwrite:
+        factors = np.ascontiguousarray(rotate(latent, turn).factors[:, :n_factors])
+    else:
+        factors = latent.factors[:, :n_factors] @ turn
+    return Latent(factors, latent.biases + np.where(seen, np.float32(shift), np.float32(0)))
 
 
 def _needed(blocks: Blocks, columns: NDArray[np.int32]) -> Latent:
@@ -198,14 +207,23 @@ def _ridges(rows: Sparse, rule: Rule, config: CollaborativeConfig) -> tuple[Floa
     return frozen(ridges), frozen(ridges if rule.explicit else np.zeros_like(ridges))
 
 
-def _over_rows(run: Callable[[int, int], Any], rows: Sparse, num_threads: int) -> list[Any]:
-    """Run ``run(first, last)`` over all rows in ranges of like cost, on threads."""
+def _over_rows(run: Callable[[int, int], T], rows: Sparse, num_threads: int) -> list[T]:
+    """Run ``run(first, last)`` over all rows in ranges of like cost."""
+    return _in_threads(run, balanced(rows.indptr, 64).tolist(), num_threads)
+
+
+def _chunks(latent: Latent) -> list[int]:
+    n = latent.biases.size
+    return [*range(0, n, _CHUNK), n]
+
+
+def _in_threads(run: Callable[[int, int], T], bounds: list[int], num_threads: int) -> list[T]:
+    # Our own threads also for matrix products: BLAS threads wait for each other at every chunk.
     threads = num_threads or int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    ranges = list(pairwise(balanced(rows.indptr, 1 if threads == 1 else 16 * threads).tolist()))
     if threads == 1:
-        return [run(first, last) for first, last in ranges]
+        return [run(first, last) for first, last in pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda bounds: run(*bounds), ranges))
+        return list(pool.map(run, bounds[:-1], bounds[1:]))
 
 
 def balanced(indptr: NDArray[Any], n_parts: int) -> NDArray[np.int64]:

@@ -151,6 +151,35 @@ def test_three_workers_agree_with_one(options):
         np.testing.assert_allclose(getattr(three, name), getattr(one, name), atol=2e-4)
 
 
+class ReadOnlyBackend(LocalBackend):
+    """Hands out every array read-only, as a store of shared memory does."""
+
+    def map(self, function, *parts, shared=()):
+        results = super().map(function, *parts, shared=shared)
+        for result in results:
+            if isinstance(result, tuple):
+                for array in result:
+                    if isinstance(array, np.ndarray):
+                        array.flags.writeable = False
+        return results
+
+
+def test_parts_that_cannot_be_overwritten_are_copied():
+    evidence = random_evidence(3)
+    owned, shared = (als.train(evidence, BASE, b) for b in (LOCAL, ReadOnlyBackend(1)))
+    np.testing.assert_array_equal(owned.user_factors, shared.user_factors)
+    np.testing.assert_array_equal(owned.item_biases, shared.item_biases)
+
+
+def test_gathering_leaves_a_training_undisturbed():
+    evidence = random_evidence(3)
+    for step in als.alternate(evidence, BASE, LOCAL):
+        factors = als.gather(step, BASE, LOCAL)
+    np.testing.assert_allclose(
+        factors.user_factors, als.train(evidence, BASE, LOCAL).user_factors, atol=1e-5
+    )
+
+
 def test_more_workers_than_rows():
     evidence = random_evidence(3, n_users=2, n_items=3, density=0.9)
     one, seven = (als.train(evidence, BASE, LocalBackend(n)) for n in (1, 7))
@@ -340,3 +369,30 @@ def test_loss_falls_for_any_shape(n_users, n_items, f, density, alpha, feedback,
 
 def test_factors_is_what_training_returns():
     assert isinstance(als.train(random_evidence(), BASE, LOCAL), Factors)
+
+
+@pytest.mark.parametrize("options", CONFIGS, ids=str)
+def test_solve_agrees_with_dense_normal_equations(options):
+    config = replace(BASE, **options)
+    evidence = random_evidence(11, density=0.1)
+    rng = np.random.default_rng(0)
+    fixed = rng.normal(0.2, 0.3, (30, 8)).astype(np.float32)
+    biases = (fixed.sum(1) * config.bias).astype(np.float32)  # go with the factors
+    vectors, own = als.solve(evidence, fixed, biases, config, global_mean=1.5)
+    explicit = config.feedback == "explicit"
+    columns = np.hstack([fixed, np.full((30, 1), float(config.bias))]).astype(float)
+    for u in range(40):
+        r = evidence[[u]].toarray()[0].astype(float)
+        base = 1.0 if config.confidence == "excess" else 0.0
+        c = np.where(r != 0, base + config.alpha * abs(r), config.unobserved_weight)
+        t = (r > 0).astype(float)
+        if explicit:
+            c, t = (r != 0).astype(float), r - 1.5
+        if not r.any():
+            wanted = np.zeros(9)
+        else:
+            ridge = config.regularization * np.count_nonzero(r) ** config.regularization_exponent
+            ridges = np.append(np.full(8, ridge), ridge if explicit else 0.0)
+            normal = columns.T @ (c[:, None] * columns) + np.diag(ridges)
+            wanted = np.linalg.lstsq(normal, columns.T @ (c * (t - biases)), rcond=None)[0]
+        np.testing.assert_allclose(np.append(vectors[u], own[u]), wanted, atol=1e-3)

@@ -64,6 +64,16 @@ def ambiguity_classes(sentences: Sequence[Sentence]) -> dict[str, str]:
     return classes
 
 
+def ordinary_words(sentences: Sequence[Sentence]) -> set[str]:
+    """Return the words that are said in lower case and not as names."""
+    return {
+        word
+        for sentence in sentences
+        for word, tag in sentence
+        if word.islower() and word.isalpha() and tag not in ("PROPN", "X")
+    }
+
+
 @numba.njit(cache=True)
 def perceptron(
     rows: NDArray[np.int32],
@@ -100,7 +110,7 @@ def perceptron(
 def train(sentences: Sequence[Sentence], *, seed: int) -> Tagger:
     """Train on `sentences`; equal seeds give equal weights."""
     empty = np.zeros((2**BITS, len(TAGS)), np.int8)
-    tagger = Tagger(empty, ambiguity_classes(sentences))
+    tagger = Tagger(empty, ambiguity_classes(sentences), ordinary_words(sentences))
     rows = tagger.features([[word for word, _ in sentence] for sentence in sentences])
     gold = np.array([TAGS.index(tag) for sentence in sentences for _, tag in sentence])
     random = np.random.default_rng(seed)
@@ -108,7 +118,7 @@ def train(sentences: Sequence[Sentence], *, seed: int) -> Tagger:
     weights = perceptron(rows, gold, orders, 2**BITS, len(TAGS))
     # 17 scores are only compared, so one scale for all weights changes nothing but the rounding.
     scaled = np.rint(weights * (127 / np.abs(weights).max())).astype(np.int8)
-    return Tagger(scaled, tagger.classes)
+    return Tagger(scaled, tagger.classes, tagger.vocabulary)
 
 
 def accuracy(tagger: Tagger, sentences: Sequence[Sentence]) -> float:

@@ -152,8 +152,7 @@ def test_a_full_disk_leaves_the_former_version_active_and_no_debris(models: Mode
     assert "File too large" in run.stderr
     assert models.active() == former
     assert models.verify() == 4
-    debris = [p for p in Path(models.folder.path).rglob("*.part")]
-    assert debris == []
+    assert not list(Path(models.folder.path).rglob("*.part"))
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 5, 100, 140])

@@ -46,6 +46,31 @@ def test_the_demo_made_again_changes_nothing(demo: tuple[Path, str]) -> None:
     assert (folder / "dataset" / "manifest.json").read_bytes() == before
 
 
+def test_a_week_written_twice_is_the_same_week(demo: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--week", "2026-W48", "--format", "parquet,jspf,m3u")
+    recsys("weekly", demo[0] / "models", out, *options)
+    first = pq.read_table(out / "2026-W48.parquet").to_pydict()
+    recsys("train", demo[0] / "dataset", demo[0] / "models", "--only", "text")
+    recsys("weekly", demo[0] / "models", out, *options)
+    recsys("models", demo[0] / "models", "rollback")
+    assert pq.read_table(out / "2026-W48.parquet").to_pydict() == first
+    assert first["rank"][:30] == list(range(1, 31))
+    playlists = sorted((out / "2026-W48").iterdir())
+    assert len(playlists) == 2 * len(set(first["user_id"]))
+    assert playlists[0].suffix == ".jspf"
+    assert len(json.loads(playlists[0].read_text())["playlist"]["track"]) == 30
+    assert playlists[1].read_text().count("#EXTINF") == 30
+
+
+def test_what_is_said_of_an_artist_can_be_asked_by_id_and_by_name(demo: tuple[Path, str]) -> None:
+    models = demo[0] / "models"
+    by_id = json.loads(recsys("terms", models, "a0001", "--json"))
+    by_name = json.loads(recsys("terms", models, by_id["name"].upper(), "--json"))
+    assert by_id == by_name
+    assert by_id["terms"]
+
+
 def test_two_actors_train_the_version_that_one_process_trains(
     demo: tuple[Path, str], tmp_path: Path
 ) -> None:

@@ -67,12 +67,7 @@ def build_audio(dataset: Dataset, catalogue: Catalogue, config: AudioConfig) -> 
             reasons.append(heard)
         else:
             features[row] = heard
-    if reasons:
-        progress.note(f"audio: {len(reasons)} of {len(uris)} recordings could not be used:")
-        for reason in reasons[:_REASONS_SHOWN]:
-            progress.note(f"  {reason}")
-        if len(reasons) > _REASONS_SHOWN:
-            progress.note(f"  and {len(reasons) - _REASONS_SHOWN} more")
+    _note_failures(reasons, len(uris))
     if not features:
         return None
     heard_rows = np.array(sorted(features))
@@ -80,6 +75,19 @@ def build_audio(dataset: Dataset, catalogue: Catalogue, config: AudioConfig) -> 
     item_vectors = np.zeros((len(catalogue.items), vectors.shape[1]), np.float32)
     item_vectors[heard_rows] = vectors
     return AudioModel(item_vectors)
+
+
+def _note_failures(reasons: list[str], n_recordings: int) -> None:
+    """Say how many recordings are absent, and which of the others cannot be read and why."""
+    damaged = [reason for reason in reasons if not reason.endswith("no such file")]
+    if absent := len(reasons) - len(damaged):
+        progress.note(f"audio: {absent:,} of {n_recordings:,} recordings are not on disk")
+    if damaged:
+        progress.note(f"audio: {len(damaged):,} recordings cannot be read:")
+    for reason in damaged[:_REASONS_SHOWN]:
+        progress.note(f"  {reason}")
+    if len(damaged) > _REASONS_SHOWN:
+        progress.note(f"  and {len(damaged) - _REASONS_SHOWN:,} more")
 
 
 def pool(bands_db: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from scipy.signal import resample_poly
 
 from recsys.errors import InputError
 
-__all__ = ["Recording", "read_recording"]
+__all__ = ["Recording", "read_recording", "resample"]
 
 _BLOCK = 65_536
 _MIN_DURATION_S = 0.1
@@ -33,7 +33,7 @@ class Recording:
     """What was read of one file."""
 
     samples: NDArray[np.float32]
-    """(n_samples,) mono, -1 to 1."""
+    """(n_samples,) mono, or (n_samples, channels) where not mixed; -1 to 1."""
     sample_rate: int
     """Hz of `samples`."""
     duration_s: float
@@ -47,8 +47,9 @@ class Recording:
 def read_recording(
     source: str | Path | BinaryIO,
     *,
-    sample_rate: int,
+    sample_rate: int | None,
     max_duration_s: float,
+    mix: bool = True,
     name: str | None = None,
 ) -> Recording:
     """Read at most `max_duration_s` from the middle of an audio file.
@@ -58,7 +59,9 @@ def read_recording(
     source
         A path, or a seekable stream of the file's bytes.
     sample_rate
-        Hz of the samples returned.
+        Hz of the samples returned; None keeps the file's.
+    mix
+        Mix the channels to one.
     name
         What to call the file in messages; default: `source`.
 
@@ -73,25 +76,26 @@ def read_recording(
         if isinstance(source, str | Path) and not Path(source).exists():
             raise InputError(f"{name}: no such file")
         with soundfile.SoundFile(source) as file:
-            mono, clipped = _decode(file, max_duration_s, name)
+            samples, clipped = _decode(file, max_duration_s, mix, name)
             rate, frames, channels = file.samplerate, file.frames, file.channels
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise InputError(f"{name}: no audio that can be read ({reason})") from error
-    if len(mono) < _MIN_DURATION_S * rate:
-        raise InputError(f"{name}: {len(mono) / rate:.2f} s of audio; want {_MIN_DURATION_S} s")
-    if not np.isfinite(mono).all():
+    if len(samples) < _MIN_DURATION_S * rate:
+        raise InputError(f"{name}: {len(samples) / rate:.2f} s of audio; want {_MIN_DURATION_S} s")
+    if not np.isfinite(samples).all():
         raise InputError(f"{name}: holds samples that are not numbers")
-    if np.abs(mono).max() < _SILENCE:
+    if np.abs(samples).max() < _SILENCE:
         raise InputError(f"{name}: silent")
-    duration_s = max(frames, len(mono)) / rate
-    return Recording(_resample(mono, rate, sample_rate), sample_rate, duration_s, channels, clipped)
+    duration_s = max(frames, len(samples)) / rate
+    wanted = sample_rate or rate
+    return Recording(resample(samples, rate, wanted), wanted, duration_s, channels, clipped)
 
 
 def _decode(
-    file: soundfile.SoundFile, max_duration_s: float, name: str
+    file: soundfile.SoundFile, max_duration_s: float, mix: bool, name: str
 ) -> tuple[NDArray[np.float32], float]:
-    """Return the middle of `file` mixed to mono, and the share of clipped samples."""
+    """Return the middle of `file`, and the share of clipped samples."""
     rate = file.samplerate
     if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
         raise InputError(f"{name}: sample rate {rate} Hz; want {_RATES_HZ[0]} to {_RATES_HZ[1]}")
@@ -106,13 +110,14 @@ def _decode(
         if not len(block):
             break
         n_clipped += int(np.count_nonzero(np.abs(block).max(axis=1) >= _CLIPPED))
-        blocks.append(block.mean(axis=1))  # (n, channels) -> (n,)
+        blocks.append(block.mean(axis=1) if mix else block)  # (n, channels) -> (n,)
         n_read += len(block)
-    mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    return mono, n_clipped / max(n_read, 1)
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    return samples, n_clipped / max(n_read, 1)
 
 
-def _resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+    """Return `samples` at `wanted` Hz instead of `rate`, along the first axis."""
     if rate == wanted:
         return samples
     common = gcd(rate, wanted)

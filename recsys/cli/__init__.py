@@ -27,7 +27,6 @@ COMMANDS = {
     "import": "Bring a source into a dataset.",
     "crawl": "Crawl pages, feeds and sitemaps politely into a dataset.",
     "describe": "Print counts, density, time range and problems of a dataset.",
-    "crawl": "Read pages, feeds and sitemaps into the documents table, politely.",
     "train": "Train what a dataset has data for into a new version.",
     "evaluate": "Measure every model on the events it has not seen.",
     "tune": "Search lambda, alpha and factor count with Ray Tune.",

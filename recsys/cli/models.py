@@ -40,22 +40,25 @@ def command(
     if action is Action.list:
         _list(kept, as_json=as_json)
         return
-    if action is Action.activate:
-        if version is None:
-            raise UsageError("models activate: name the version; see `recsys models MODELS list`")
-        kept.activate(version)
-        answer = {"active": version}
-    elif action is Action.rollback:
-        answer = {"active": kept.rollback()}
-    else:
+    if action is Action.verify:
         checked = kept.open(version).version
-        answer = {"version": checked, "blocks": kept.verify(checked)}
-    if as_json:
-        print_json(answer)
-    elif action is Action.verify:
-        print(f"{answer['version']}: all {answer['blocks']} blocks are as they were written")
+        n_blocks = kept.verify(checked)
+        if as_json:
+            print_json({"version": checked, "blocks": n_blocks})
+        else:
+            print(f"{checked}: all {n_blocks} blocks are as they were written")
+        return
+    if action is Action.rollback:
+        active = kept.rollback()
+    elif version is None:
+        raise UsageError("models activate: name the version; see `recsys models MODELS list`")
     else:
-        print(f"{answer['active']} is active in {models}")
+        kept.activate(version)
+        active = version
+    if as_json:
+        print_json({"active": active})
+    else:
+        print(f"{active} is active in {models}")
 
 
 def _list(kept: Models, *, as_json: bool) -> None:

@@ -51,6 +51,7 @@ def _write(recommender: HybridRecommender, week: str, out: Path, formats: list[s
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from recsys.ensemble.recommender import Recommendation
     from recsys.progress import track
     from recsys.serving.playlists import jspf, m3u
     from recsys.storage import Folder
@@ -60,10 +61,11 @@ def _write(recommender: HybridRecommender, week: str, out: Path, formats: list[s
     columns: dict[str, list[object]] = {name: [] for name, _ in _COLUMNS}
     n_lists = 0
     for user_id in track(recommender.catalogue.users, "weekly lists"):
-        items = recommender.weekly(user_id, week)
+        kept = recommender.weekly_list(user_id, week)
+        items = [Recommendation(**item) for item in kept.items]
         n_lists += bool(items)
         for item in items:
-            row = (user_id, week, item.rank, item.item_id, item.score, recommender.version)
+            row = (user_id, week, item.rank, item.item_id, item.score, kept.version)
             for values, value in zip(columns.values(), row, strict=True):
                 values.append(value)
         for name in formats:

@@ -81,7 +81,8 @@ def train(
         if step.side == "items":
             progress.step("factors", step.iteration, config.iterations, detail)
     assert step is not None, "alternate yields the start where there are no iterations"
-    progress.step("factors", config.iterations, config.iterations)
+    if 0 < step.iteration < config.iterations:
+        progress.step("factors", config.iterations, config.iterations, "stopped at tolerance")
     return gather(step, config, backend)
 
 

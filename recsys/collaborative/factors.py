@@ -138,10 +138,31 @@ class Factors:
         k
             Shares to return, the largest first.
         """
+        shares, baselines = self.shares(evidence, np.array([item]))
+        best = np.argsort(-shares[0], kind="stable")[:k]
+        return Explanation(
+            score=float(baselines[0] + shares[0].sum()),
+            baseline=float(baselines[0]),
+            rows=evidence.indices[best].astype(np.int32),
+            shares=shares[0, best],
+        )
+
+    def shares(
+        self, evidence: csr_array, items: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Split a listener's scores for many items as `explain` does, by one factorisation.
+
+        Returns
+        -------
+        shares : (m, n) float64
+            What each of the listener's n stored items adds to the score of each of the m `items`.
+        baselines : (m,) float64
+            The rest of each score.
+        """
         config = self.config
-        items, values = evidence.indices, evidence.data.astype(np.float64)
-        y = self._extended[items]  # (n, f + 1), the last column 1 for the listener's bias
-        b = self.item_biases[items].astype(np.float64)
+        history, values = evidence.indices, evidence.data.astype(np.float64)
+        y = self._extended[history]  # (n, f + 1), the last column 1 for the listener's bias
+        b = self.item_biases[history].astype(np.float64)
         if config.feedback == "explicit":
             w0, c, t = 0.0, np.ones(len(values)), values - self.global_mean
         else:
@@ -155,19 +176,13 @@ class Factors:
             penalty[-1] = 0.0
         gram, drift = self._unobserved
         normal = w0 * gram + (y.T * (c - w0)) @ y + np.diag(penalty)
-        target = self._extended[item]
+        targets = self._extended[items]  # (m, f + 1)
         if not config.bias:
-            normal, y, target, drift = normal[:-1, :-1], y[:, :-1], target[:-1], drift[:-1]
-        direction = np.linalg.solve(normal, target)  # symmetric: y_j' A^-1
-        shares = (y @ direction) * (c * t - (c - w0) * b)
-        baseline = float(self.item_biases[item] + self.global_mean - w0 * direction @ drift)
-        best = np.argsort(-shares, kind="stable")[:k]
-        return Explanation(
-            score=baseline + float(shares.sum()),
-            baseline=baseline,
-            rows=items[best].astype(np.int32),
-            shares=shares[best],
-        )
+            normal, y, targets, drift = normal[:-1, :-1], y[:, :-1], targets[:, :-1], drift[:-1]
+        directions = np.linalg.solve(normal, targets.T).T  # symmetric: y_j' A^-1
+        shares = (directions @ y.T) * (c * t - (c - w0) * b)
+        baselines = self.item_biases[items] + self.global_mean - w0 * directions @ drift
+        return shares, baselines
 
     def renumbered(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Factors:
         """Return factors under other row numbers, to start a new training from.

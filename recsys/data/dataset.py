@@ -86,15 +86,30 @@ class Dataset:
                 yield from self.part_batches(part, columns)
 
     def part_batches(
-        self, part: Part, columns: Sequence[str] | None = None
+        self, part: Part, columns: Sequence[str] | None = None, *, encoded: bool = False
     ) -> Iterator[pa.RecordBatch]:
-        """Stream the rows of one part, as `batches` does."""
+        """Stream the rows of one part, as `batches` does.
+
+        With `encoded`, texts come as dictionaries: numbers, and the distinct texts of the batch.
+        """
         schema = _projected(part.table, columns)
-        with self.folder.filesystem.open_input_file(self.folder.locate(part.file)) as file:
-            stored = pq.ParquetFile(file)
-            present = [name for name in schema.names if name in stored.schema_arrow.names]
-            for batch in stored.iter_batches(_ROW_GROUP, columns=present):
-                yield complete(part.table, batch, schema)
+        if encoded:
+            schema = pa.schema([_encoded(field) for field in schema])
+        place = self.folder.locate(part.file)
+        try:
+            with self.folder.filesystem.open_input_file(place) as file:
+                names = set(pq.read_schema(file).names)
+                present = [field for field in schema if field.name in names]
+                texts = [f.name for f in present if pa.types.is_dictionary(f.type)]
+                stored = pq.ParquetFile(file, read_dictionary=texts)
+                wanted = [field.name for field in present]
+                for batch in stored.iter_batches(_ROW_GROUP, columns=wanted):
+                    yield complete(part.table, batch, schema)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{place}: damaged ({reason}); restore it, or import {part.source} anew elsewhere"
+            ) from error
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return a whole table; of rows with the same key the latest import wins.
@@ -297,8 +312,9 @@ def complete(table: str, batch: pa.RecordBatch | pa.Table, schema: pa.Schema) ->
             if column.name in defaults and values.null_count:
                 values = values.fill_null(defaults[column.name])
         else:
-            scalar = pa.scalar(defaults.get(column.name), column.type)
-            values = pa.repeat(scalar, batch.num_rows)
+            kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+            values = pa.repeat(pa.scalar(defaults.get(column.name), kind), batch.num_rows)
+            values = values.cast(column.type)
         columns.append(values)
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -306,3 +322,10 @@ def complete(table: str, batch: pa.RecordBatch | pa.Table, schema: pa.Schema) ->
 def _projected(table: str, columns: Sequence[str] | None) -> pa.Schema:
     schema = TABLES[table].schema
     return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+
+def _encoded(field: pa.Field) -> pa.Field:
+    """Return a field of texts as one of dictionaries, any other as it is."""
+    if not pa.types.is_string(field.type):
+        return field
+    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string()))

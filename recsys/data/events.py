@@ -79,9 +79,9 @@ def read_events(dataset: Dataset, catalogue: Catalogue) -> Events:
     gathered: dict[str, list[pa.Array]] = {name: [] for name in _COLUMNS}
     origins: list[NDArray[np.int32]] = []
     for origin, part in enumerate(p for p in dataset.parts if p.table == "events"):
-        for batch in dataset.part_batches(part, _COLUMNS):
+        for batch in dataset.part_batches(part, _COLUMNS, encoded=True):
             for name in _COLUMNS:
-                gathered[name].append(_compact(batch.column(name)))
+                gathered[name].append(batch.column(name))
             origins.append(np.full(batch.num_rows, origin, np.int32))
     if not origins:
         return _empty()
@@ -99,11 +99,6 @@ def read_events(dataset: Dataset, catalogue: Catalogue) -> Events:
     kept = _last_of_id(column["event_id"]) & _latest_snapshot(events, np.concatenate(origins))
     rows = np.flatnonzero(kept)
     return events.take(rows[np.argsort(events.at[rows], kind="stable")])
-
-
-def _compact(values: pa.Array) -> pa.Array:
-    """Hold repeated strings once per batch."""
-    return values.dictionary_encode() if pa.types.is_string(values.type) else values
 
 
 def _rows(ids: Ids, column: pa.ChunkedArray) -> NDArray[np.int32]:

@@ -90,7 +90,8 @@ class Ids(Sequence[str]):
 
     def _place(self, id: str) -> int:
         """Return the first row whose id is not below `id` in byte order."""
-        sought, low, high = id.encode(), 0, len(self)
+        # An id from a command line or request may hold lone surrogates; then it is merely unknown.
+        sought, low, high = id.encode("utf-8", "surrogatepass"), 0, len(self)
         while low < high:
             middle = (low + high) // 2
             if self.content[self.offsets[middle] : self.offsets[middle + 1]].tobytes() < sought:

@@ -19,6 +19,7 @@ EVENT_KINDS = ("stream", "save", "playlist_add", "artist_visit", "follow", "skip
 
 _TIME = pa.timestamp("ms", tz="UTC")
 _STRINGS = pa.list_(pa.string())
+_CONFIDENCES = pa.struct([(name, pa.float64()) for name in ("tempo", "key", "time_signature")])
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,18 @@ _SPECS = (
         pa.field("owner_id", pa.string()),
         _required("item_ids", _STRINGS),
         key=("collection_id",),
+    ),
+    _table(
+        "descriptors",
+        _required("item_id", pa.string()),
+        _required("audio_hash", pa.string()),
+        pa.field("tempo_bpm", pa.float64()),
+        pa.field("key", pa.string()),
+        pa.field("mode", pa.string()),
+        pa.field("time_signature", pa.string()),
+        pa.field("loudness_lufs", pa.float64()),
+        pa.field("confidences", _CONFIDENCES),
+        key=("item_id",),
     ),
 )
 

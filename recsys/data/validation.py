@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.data.columns import WANTED, parse
+from recsys.data.identity import string_arrays
 from recsys.data.tables import EVENT_KINDS, TABLES
 
 __all__ = ["MAX_ID_LENGTH", "MAX_VALUE", "PRIVATE", "Checked", "check"]
@@ -141,6 +142,10 @@ def _column(
 
 
 def _check_ids(name: str, ids: pa.Array, given: pa.Array, faults: _Faults) -> None:
+    offsets, content = string_arrays(ids)
+    longest = int(np.diff(offsets).max(initial=0))
+    if longest <= MAX_ID_LENGTH and not ((content <= 32) | (content >= 127)).any():
+        return  # plain ASCII, as nearly always
     length = np.asarray(pc.fill_null(pc.utf8_length(ids), 1))
     faults.add(length > MAX_ID_LENGTH, name, f"want at most {MAX_ID_LENGTH:,} characters", given)
     control = np.array(pc.fill_null(pc.match_substring_regex(ids, _CONTROL), False), bool)

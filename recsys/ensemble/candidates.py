@@ -86,7 +86,9 @@ class Space:
         A zero query finds nothing.
         """
         within = self.known if allowed is None else self.known & allowed
-        rows, scores = self.index.search(queries, k, exclude=exclude, allowed=within)
+        # Without a mask the index reads its vectors in place instead of gathering them.
+        mask = None if within.all() else within
+        rows, scores = self.index.search(queries, k, exclude=exclude, allowed=mask)
         silent = ~np.asarray((queries != 0).any(axis=1))
         lost = (scores <= self.above) | silent[:, None]
         return np.where(lost, -1, rows).astype(np.int32), np.where(lost, -np.inf, scores)

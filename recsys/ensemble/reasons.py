@@ -26,9 +26,9 @@ from recsys.data.catalogue import Catalogue
 
 __all__ = ["Credit", "Reasons", "inner_products"]
 
-Credit = Callable[[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]], NDArray[np.float32]]
-"""(played rows, their evidence, item rows) -> (n_items, n_played): how much each play speaks for
-each item in one space."""
+Credit = Callable[[csr_array, NDArray[np.int32]], NDArray[np.floating]]
+"""(history (1, n_items), item rows (m,)) -> (m, n): how much each of the n stored entries of the
+history speaks for each item in one space."""
 
 _TRIED = 5
 """Plays that are tried, those with most credit first, until one has evidence."""
@@ -71,10 +71,8 @@ class Reasons:
         signals
             (n,) the parts of each item's score.
         """
-        known = np.isin(history.indices, heard.indices)
-        played, evidence = history.indices[known], history.data[known]
         tried = {
-            source: self._most_credited(credit, played, evidence, items)
+            source: _most_credited(credit, history, heard, items)
             for source, credit in self.credits.items()
         }
         writers = {"collaborative": self._collaborative, "text": self._text, "audio": self._audio}
@@ -85,23 +83,6 @@ class Reasons:
             sentences = [sentence for sentence in found if sentence]
             all_sentences.append(sentences or self._popularity(item))
         return all_sentences
-
-    def _most_credited(
-        self,
-        credit: Credit,
-        played: NDArray[np.int32],
-        evidence: NDArray[np.float32],
-        items: NDArray[np.int32],
-    ) -> list[list[int]]:
-        """Return for each item the played rows that speak for it most, the foremost first."""
-        if not len(played) or not len(items):
-            return [[] for _ in items]
-        credits = credit(played, evidence, items)  # (n, n_played)
-        foremost = np.argsort(-credits, axis=1, kind="stable")[:, :_TRIED]
-        return [
-            [int(played[p]) for p in places if credits[row, p] > 0]
-            for row, places in enumerate(foremost)
-        ]
 
     def _collaborative(self, item: int, tried: list[int]) -> str:
         for play in tried:
@@ -148,12 +129,26 @@ class Reasons:
 def inner_products(vectors: NDArray[np.float32]) -> Credit:
     """Return the credit by nearness: the inner product of the play's and the item's vectors."""
 
-    def credit(
-        played: NDArray[np.int32], evidence: NDArray[np.float32], items: NDArray[np.int32]
-    ) -> NDArray[np.float32]:
-        return np.asarray(vectors[items] @ vectors[played].T)
+    def credit(history: csr_array, items: NDArray[np.int32]) -> NDArray[np.floating]:
+        return np.asarray(vectors[items] @ vectors[history.indices].T)
 
     return credit
+
+
+def _most_credited(
+    credit: Credit, history: csr_array, heard: csr_array, items: NDArray[np.int32]
+) -> list[list[int]]:
+    """Return for each item the played rows that speak for it most, the foremost first."""
+    known = np.isin(history.indices, heard.indices)
+    if not known.any() or not len(items):
+        return [[] for _ in items]
+    played = history.indices[known]
+    credits = credit(history, items)[:, known]  # (m, n_played)
+    foremost = np.argsort(-credits, axis=1, kind="stable")[:, :_TRIED]
+    return [
+        [int(played[p]) for p in places if credits[row, p] > 0]
+        for row, places in enumerate(foremost)
+    ]
 
 
 def _unlike(terms: Iterable[str]) -> list[str]:

@@ -103,6 +103,8 @@ class HybridRecommender:
             catalogue, interactions, self.spaces, factors=factors, text=text
         )
         credits = {name: inner_products(space.vectors) for name, space in self._spaces.items()}
+        if factors is not None:
+            credits["collaborative"] = lambda history, items: factors.shares(history, items)[0]
         shared_terms = None if text is None else lru_cache(_TERMS_CACHED)(text.shared_terms)
         self._reasons = Reasons(catalogue, listeners, credits, shared_terms)
 
@@ -203,6 +205,10 @@ class HybridRecommender:
         Made at the first call and the same from then on, whatever version answers. Holds nothing
         that the four weeks before held.
         """
+        return [Recommendation(**item) for item in self.weekly_list(user_id, week).items]
+
+    def weekly_list(self, user_id: str, week: str) -> WeeklyList:
+        """Return what `weekly` does as it is kept, with the version that made it."""
         row = self.catalogue.users.require(user_id)
         before = weeks_before(week, _WEEKS_REMEMBERED)
         kept = self._shelf.find(user_id, week)
@@ -212,7 +218,7 @@ class HybridRecommender:
             made = self._recommend(self._listeners(np.array([row])).knowing(again), _WEEKLY_K)
             items = [asdict(entry) for entry in made]
             kept = self._shelf.keep(WeeklyList(user_id, week, self.version, items))
-        return [Recommendation(**item) for item in kept.items]
+        return kept
 
     def rank(
         self,

@@ -110,7 +110,7 @@ def _text(key: str, value: float) -> str:
     if key.startswith("novelty"):
         return f"{value:.1f}"
     if key.startswith(("coverage", "of_oracle")):
-        return f"{value:.0%}"
+        return f"{value:.1%}"
     return f"{value:.4f}"
 
 

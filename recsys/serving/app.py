@@ -25,7 +25,7 @@ from recsys.config import ServingConfig
 from recsys.serving.live import Live
 from recsys.serving.page import pages
 from recsys.serving.parameters import SentPaths
-from recsys.serving.problems import Problem, handle_errors
+from recsys.serving.problems import handle_errors
 from recsys.serving.routes import router
 
 if TYPE_CHECKING:
@@ -43,8 +43,12 @@ class AppArgs(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     models: str = Field(description="Folder of trained versions.")
-    max_k: int = Field(ServingConfig().max_k, ge=1, description="The longest list to be asked for.")
-    replicas: int = Field(ServingConfig().replicas, ge=1, description="Processes that answer.")
+    max_k: int = Field(
+        default=ServingConfig().max_k, ge=1, description="The longest list to be asked for."
+    )
+    replicas: int = Field(
+        default=ServingConfig().replicas, ge=1, description="Processes that answer."
+    )
 
 
 def create_app(args: AppArgs, *, poll_s: float = 0.5) -> FastAPI:
@@ -88,7 +92,7 @@ class Server:
     def __init__(self, args: AppArgs) -> None:
         self._args = args
 
-    def __serve_build_asgi_app__(self) -> FastAPI:  # noqa: N807  the name is Ray Serve's
+    def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._args)
 
 
@@ -99,11 +103,11 @@ def build(args: AppArgs | Mapping[str, Any]) -> Application:
     # Serve reads its flags when it is imported, so an entry point must be able to set them first.
     from ray import serve
 
-    deployment = serve.deployment(
-        serve.ingress()(Server),
+    deployment: Any = serve.deployment(serve.ingress()(Server))
+    application: Application = deployment.options(
         name="recsys",
         num_replicas=checked.replicas,
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         max_queued_requests=_MAX_QUEUED_REQUESTS,
-    )
-    return deployment.bind(checked)
+    ).bind(checked)
+    return application

@@ -41,7 +41,7 @@ class Version:
         users = version.recommender.catalogue.users
         if len(users):
             version.recommender.recommend(users[0], 10)
-        _ = version.listeners, version.plays, version.names
+        _ = version.plays, version.names
         return version
 
     @property
@@ -50,21 +50,15 @@ class Version:
         return self.bundle.version
 
     @cached_property
-    def listeners(self) -> NDArray[np.int64]:
-        """(n_items,) how many listeners streamed each item."""
-        plays = self.recommender.interactions.plays
-        return np.bincount(plays.indices, minlength=plays.shape[1])
-
-    @cached_property
     def plays(self) -> NDArray[np.float64]:
         """(n_items,) how often each item was streamed."""
         plays = self.recommender.interactions.plays
-        return np.bincount(plays.indices, plays.data, minlength=plays.shape[1])
+        return np.bincount(plays.indices, plays.data, plays.shape[1]).astype(np.float64)
 
     @cached_property
     def names(self) -> Names:
         """Titles and names, ready for search."""
-        return Names(self.recommender.catalogue, self.listeners)
+        return Names(self.recommender.catalogue, self.recommender.listeners_of)
 
 
 class Live:

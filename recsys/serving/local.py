@@ -64,7 +64,8 @@ def serve_models(
     BundleError
         Where no version can be opened.
     UsageError
-        For a host that is not loopback, and a port that is taken.
+        For a host that is not loopback, a port that is taken, and where RAY_ADDRESS names a
+        cluster: that one is not ours to start and end Serve on.
     """
     # After Ray's start, which sets handlers of its own. SIGINT too: a shell starts background jobs
     # with it ignored, and Python keeps that.
@@ -123,6 +124,11 @@ def served(
 def _check(models: Models, host: str, port: int) -> None:
     """Fail before anything is started where it could only fail later."""
     models.open()
+    if "RAY_ADDRESS" in os.environ:
+        raise UsageError(
+            "RAY_ADDRESS is set, but `recsys serve` starts a cluster of its own; unset it, or "
+            "deploy to that cluster with `serve deploy serve_config.yaml`"
+        )
     if not _is_loopback(host):
         raise UsageError(
             f"--host {host}: there are no API keys yet, so only a loopback address such as "

@@ -57,8 +57,12 @@ class Problem(BaseModel):
         description="What was given, what was wanted.",
         examples=["no user 'user-0012x'; nearest known: 'user-0012'"],
     )
-    nearest: list[str] | None = Field(None, description="Known ids most like the unknown one.")
-    errors: list[Fault] | None = Field(None, description="Every fault of an invalid request.")
+    nearest: list[str] | None = Field(
+        default=None, description="Known ids most like the unknown one."
+    )
+    errors: list[Fault] | None = Field(
+        default=None, description="Every fault of an invalid request."
+    )
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -137,7 +141,5 @@ async def _internal(request: Request, error: Exception) -> JSONResponse:
 
 
 def _answer(status: int, name: str, title: str, detail: str, **more: Any) -> JSONResponse:
-    # An id may hold a lone surrogate, which no JSON text can carry.
-    printable = detail.encode("utf-8", "replace").decode()
-    problem = {"type": _TYPE + name, "title": title, "status": status, "detail": printable, **more}
+    problem = {"type": _TYPE + name, "title": title, "status": status, "detail": detail, **more}
     return JSONResponse(problem, status, media_type=_MEDIA_TYPE)

@@ -183,7 +183,7 @@ def artist(version: Active, artist_id: ArtistId, k: ShortLength) -> schemas.Arti
     catalogue, text = version.recommender.catalogue, version.recommender.text
     row = catalogue.artists.require(artist_id)
     items = np.flatnonzero(catalogue.item_artist == row)
-    items = items[np.argsort(-version.listeners[items], kind="stable")][:k]
+    items = items[np.argsort(-version.recommender.listeners_of[items], kind="stable")][:k]
     terms = [] if text is None else text.top_terms(row, _N_TERMS)
     return schemas.ArtistDetails(
         artist_id=artist_id,
@@ -255,7 +255,7 @@ def _item(version: Version, row: int) -> schemas.Item:
         title=catalogue.titles[row],
         artist=_artist(version, int(catalogue.item_artist[row])),
         kind=catalogue.kinds[int(catalogue.item_kind[row])],
-        listeners=int(version.listeners[row]),
+        listeners=int(version.recommender.listeners_of[row]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +33,9 @@ MAX_HISTORY = 1000
 """The longest history or list of seeds that a request may send."""
 MAX_ID = 10_000
 """Characters of the longest id that a body may hold."""
+
+_Text = Annotated[str, Field(max_length=MAX_ID)]
+# Bounded; and pydantic refuses a lone surrogate, which no UTF-8 can carry, in bounded texts only.
 
 _LISTED = {
     "rank": 1,
@@ -109,8 +112,8 @@ class Playlist(BaseModel):
 class HistoryEntry(BaseModel):
     """How often an item was played."""
 
-    item_id: str = Field(max_length=MAX_ID)
-    plays: float = Field(1, gt=0, le=1e9)
+    item_id: _Text
+    plays: float = Field(default=1, gt=0, le=1e9)
 
 
 class HistoryRequest(BaseModel):
@@ -122,9 +125,13 @@ class HistoryRequest(BaseModel):
     )
 
     history: list[HistoryEntry] = Field(min_length=1, max_length=MAX_HISTORY)
-    k: int = Field(30, description="Length of the list.")
-    weights: dict[str, float] | None = Field(None, description="Weight of each source, from 0.")
-    kind: str | None = Field(None, description="Kind of item; default: the one most listened to.")
+    k: int = Field(default=30, description="Length of the list.")
+    weights: dict[_Text, float] | None = Field(
+        default=None, description="Weight of each source, from 0."
+    )
+    kind: _Text | None = Field(
+        default=None, description="Kind of item; default: the one most listened to."
+    )
 
 
 class PlaylistRequest(BaseModel):
@@ -132,8 +139,8 @@ class PlaylistRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", **_example(seeds=["track-0077", "track-0420"], k=20))
 
-    seeds: list[str] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
-    k: int = Field(30, description="Length of the list.")
+    seeds: list[_Text] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
+    k: int = Field(default=30, description="Length of the list.")
 
 
 class Similar(BaseModel):
@@ -141,8 +148,8 @@ class Similar(BaseModel):
 
     id: str
     score: float = Field(description="Cosine, or the blend's score; comparable within this list.")
-    title: str | None = Field(None, description="An item's title, an artist's name.")
-    artist: str | None = Field(None, description="The name of an item's artist.")
+    title: str | None = Field(default=None, description="An item's title, an artist's name.")
+    artist: str | None = Field(default=None, description="The name of an item's artist.")
 
 
 class SimilarOnes(BaseModel):
@@ -256,7 +263,9 @@ class ModelVersion(BaseModel):
     made_at: str | None
     trained: list[str]
     counts: dict[str, int]
-    problem: str | None = Field(None, description="Why it cannot be opened; null where it can.")
+    problem: str | None = Field(
+        default=None, description="Why it cannot be opened; null where it can."
+    )
 
 
 class ModelVersions(BaseModel):
@@ -266,6 +275,6 @@ class ModelVersions(BaseModel):
 
     serving: str = Field(description="The version that this server answers from.")
     problem: str | None = Field(
-        None, description="Why that is not the active one; null where it is."
+        default=None, description="Why that is not the active one; null where it is."
     )
     versions: list[ModelVersion]

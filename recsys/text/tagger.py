@@ -85,11 +85,19 @@ class Tagger:
         (2 ** bits, 17) int8, the weight of each tag for each hashed feature.
     classes
         Normal spelling of a frequent word -> the tags that it can have, most frequent first.
+    vocabulary
+        Words that the treebank says in lower case and not as names.
     """
 
-    def __init__(self, weights: NDArray[np.int8], classes: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        weights: NDArray[np.int8],
+        classes: Mapping[str, str],
+        vocabulary: Iterable[str] = (),
+    ) -> None:
         self.weights = weights
         self.classes = classes
+        self.vocabulary = frozenset(vocabulary)
         self._known: dict[str, list[int]] = {}
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -158,6 +166,7 @@ class Tagger:
             weights=self.weights[rows],
             words=_pack(self.classes.keys()),
             classes=_pack(self.classes.values()),
+            vocabulary=_pack(sorted(self.vocabulary)),
         )
         return stream.getvalue()
 
@@ -174,7 +183,9 @@ class Tagger:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 weights = np.zeros(arrays["shape"], np.int8)
                 weights[np.cumsum(arrays["rows"], dtype=np.int64)] = arrays["weights"]
-                words, classes = _unpack(arrays["words"]), _unpack(arrays["classes"])
+                words, classes, vocabulary = (
+                    _unpack(arrays[name]) for name in ("words", "classes", "vocabulary")
+                )
         except (
             BadZipFile,
             ValueError,
@@ -185,7 +196,7 @@ class Tagger:
             EOFError,
         ) as error:
             raise InputError(f"not the weights of a tagger: {error}") from error
-        return cls(weights, dict(zip(words, classes, strict=True)))
+        return cls(weights, dict(zip(words, classes, strict=True)), vocabulary)
 
 
 @cache

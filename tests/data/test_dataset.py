@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.dataset import Dataset
@@ -91,6 +93,23 @@ def test_overlapping_transactions_do_not_lose_each_other(dataset):
     assert found.count("items") == 3
 
 
+def test_one_process_at_a_time_changes_the_manifest(dataset, monkeypatch):
+    held = []
+
+    def try_lock():
+        with Path(dataset.folder.locate(".lock")).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.append(False)
+            except BlockingIOError:
+                held.append(True)
+
+    monkeypatch.setattr(dataset, "_sweep", try_lock)
+    add(dataset, "items", items("a"), "1")
+    try_lock()
+    assert held == [True, False]
+
+
 def test_what_killed_imports_left_is_deleted_once_it_is_old(dataset):
     add(dataset, "items", items("a"), "1")
     folder = Path(dataset.folder.root) / "items"
@@ -123,3 +142,26 @@ def test_a_strange_manifest_is_refused_in_one_line(tmp_path, content, message):
 def test_a_dataset_that_must_exist(tmp_path):
     with pytest.raises(InputError, match="recsys import"):
         Dataset.existing(tmp_path / "nothing")
+
+
+def test_parts_of_an_older_schema_are_filled_in(dataset):
+    add(dataset, "events", pa.table({"user_id": ["u"], "kind": ["save"]}), "1")
+    file = Path(dataset.folder.locate(dataset.parts[0].file))
+    older = pq.read_table(file, partitioning=None).drop_columns(["context", "organic"])
+    pq.write_table(older, file)
+    for encoded in (False, True):
+        columns = ["user_id", "context", "organic"]
+        (batch,) = dataset.part_batches(dataset.parts[0], columns, encoded=encoded)
+        assert batch.to_pylist() == [{"user_id": "u", "context": None, "organic": True}]
+
+
+def test_a_damaged_part_is_one_line(dataset):
+    add(dataset, "items", items("a"), "1", source="events:log.csv")
+    file = Path(dataset.folder.locate(dataset.parts[0].file))
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"damaged.*events:log\.csv") as caught:
+        dataset.read("items")
+    assert "\n" not in str(caught.value)
+    file.unlink()
+    with pytest.raises(InputError, match="damaged"):
+        dataset.read("items")

@@ -76,6 +76,8 @@ def test_ids_may_be_nearly_anything(id):
         ("a\tb", "control"),
         ("a\nb", "control"),
         ("\x00", "control"),
+        ("a\x7f", "control"),
+        ("\x85a", "control"),
     ],
 )
 def test_other_ids_are_refused(id, rule):

@@ -86,10 +86,11 @@ def make_version(
     dataset = Dataset(folder / f"dataset{len(list(folder.iterdir()))}")
     with dataset.transaction() as transaction:
         for table, rows in (("items", items), ("artists", ARTISTS), ("events", events)):
-            content = pa.Table.from_pylist([{"kind": "track"} | row for row in rows])
-            if table == "artists":
-                content = content.drop_columns("kind")
-            transaction.append(table, [content], source="test", fingerprint=table)
+            names = dict.fromkeys(
+                name for row in rows for name in row
+            )  # of all rows, not the first
+            columns = {name: [row.get(name) for row in rows] for name in names}
+            transaction.append(table, [pa.table(columns)], source="test", fingerprint=table)
     catalogue = read_catalogue(dataset)
     interactions = build_interactions(
         read_events(dataset, catalogue), catalogue, CONFIG.interactions

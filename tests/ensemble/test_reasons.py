@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from recsys.ensemble.reasons import Reasons
 from recsys.ensemble.recommender import HybridRecommender
 
 
@@ -86,3 +91,30 @@ def test_the_reason_behind_the_largest_signal_comes_first(recommender: HybridRec
         assert signals == sorted(signals, reverse=True)
         seen += len(signals) > 1
     assert seen
+
+
+@pytest.mark.parametrize(
+    ("credit", "together", "expected"),
+    [
+        (1.0, True, ["listeners who play Alpha 1 by The As also play this"]),
+        (1.0, False, []),
+        (0.0, True, []),
+        (-1.0, True, []),
+    ],
+)
+def test_credit_and_somebody_who_plays_both_are_needed(
+    recommender: HybridRecommender, credit, together, expected
+):
+    catalogue = recommender.catalogue
+    play, item = catalogue.items.row("a1"), catalogue.items.row("d1")
+    listeners = np.zeros((catalogue.n_items, 2), np.int8)
+    listeners[play, 0] = 1
+    listeners[item, 0 if together else 1] = 1
+    history = np.zeros((1, catalogue.n_items), np.float32)
+    history[0, play] = 1
+    written = Reasons(
+        catalogue,
+        csr_array(listeners),
+        {"collaborative": lambda *_: np.full((1, 1), credit, np.float32)},
+    ).sentences(csr_array(history), csr_array(history), np.array([item]), [{"collaborative": 1.0}])
+    assert written == [expected or ["played by 1 listener"]]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -26,8 +26,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     folder = tmp_path_factory.mktemp("world")
     world = make_world(folder, seed=0, scale=0.05)
     with world.dataset.transaction() as transaction:
-        import pyarrow as pa
-
         known = world.dataset.read("items", ["item_id"])["item_id"][0].as_py()
         users = [ODD_ID, "<b>bold</b>"]
         events = pa.table({"user_id": users, "item_id": [known] * 2, "kind": ["stream"] * 2})
@@ -70,9 +68,3 @@ def user(recommender: HybridRecommender) -> str:
     """A listener with a history."""
     plays = recommender.interactions.plays
     return recommender.catalogue.users[int((plays.indptr[1:] - plays.indptr[:-1]).argmax())]
-
-
-@pytest.fixture
-def page() -> str:
-    """The source of the web page."""
-    return Path("recsys/serving/page/index.html").read_text(encoding="utf-8")

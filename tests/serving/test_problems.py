@@ -52,10 +52,12 @@ def test_an_unknown_id_names_the_nearest_known(client: TestClient, user: str) ->
 
 
 @pytest.mark.parametrize("k", [0, -1, 101, 1_000_000, 10**30])
-def test_a_list_of_impossible_length_names_the_range(
-    client: TestClient, user: str, k: int
-) -> None:
-    for path in (f"/v1/users/{user}/recommendations", f"/v1/users/{user}/similar", "/v1/search?q=a"):
+def test_a_list_of_impossible_length_names_the_range(client: TestClient, user: str, k: int) -> None:
+    for path in (
+        f"/v1/users/{user}/recommendations",
+        f"/v1/users/{user}/similar",
+        "/v1/search?q=a",
+    ):
         answer = client.get(path + ("&" if "?" in path else "?") + f"k={k}")
         assert "1 to 100" in problem(answer, 422, "invalid-request")["detail"]
     answer = client.post("/v1/playlists", json={"seeds": ["t00000"], "k": k})
@@ -111,6 +113,8 @@ def test_a_model_that_was_not_trained_says_which_were(client: TestClient) -> Non
         b'{"history": [' + b'{"item_id": "t00000"},' * 1000 + b'{"item_id": "t00000"}]}',
         b'{"history": [{"item_id": "\\ud800"}]}',
         b'{"history": [{"item_id": "\xff"}]}',
+        b'{"history": [{"item_id": "t00000"}], "weights": {"\\ud800": 1}}',
+        b'{"history": [{"item_id": "t00000"}], "kind": "\\ud800"}',
     ],
 )
 def test_unusable_bodies_are_refused(client: TestClient, body: bytes) -> None:

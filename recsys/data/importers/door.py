@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from recsys.data.dataset import Dataset
 from recsys.data.importers.reading import RawRows
-from recsys.data.validation import PRIVATE, check
+from recsys.data.validation import check
 from recsys.errors import InputError
 from recsys.storage import AbandonedError
 
@@ -88,10 +88,8 @@ class Door:
         checked = check(table, raw.columns, now_ms=self._now_ms)
         self.private += int(checked.private.sum())
         self._tally(raw.file).good += checked.rows.num_rows
-        public = [name for name in raw.columns.schema.names if name not in PRIVATE]
         for row, reason in checked.reasons.items():
-            cells = {name: raw.columns.column(name)[row].as_py() for name in public}
-            self.refuse(raw.file, int(raw.lines[row]), reason, cells)
+            self._refuse_row(raw, row, reason)
         return Admitted(table, checked.rows, checked.good)
 
     def refuse(self, file: str, line: int, reason: str, raw: Any) -> None:
@@ -112,8 +110,7 @@ class Door:
     def set_aside(self, raw: RawRows, wrong: NDArray[np.bool_], reason: str) -> RawRows:
         """Set the `wrong` rows aside for a rule of their format, and return the others."""
         for row in np.flatnonzero(wrong):
-            cells = raw.columns.slice(int(row), 1).to_pylist()[0]
-            self.refuse(raw.file, int(raw.lines[row]), reason, cells)
+            self._refuse_row(raw, int(row), reason)
         return raw.only(~wrong)
 
     def judge(self) -> None:
@@ -137,6 +134,10 @@ class Door:
             return
         with suppress(AbandonedError, OSError), self._open:
             raise AbandonedError
+
+    def _refuse_row(self, raw: RawRows, row: int, reason: str) -> None:
+        cells = raw.columns.slice(row, 1).to_pylist()[0]
+        self.refuse(raw.file, int(raw.lines[row]), reason, cells)
 
     def _tally(self, file: str) -> _Tally:
         return self._tallies.setdefault(file, _Tally())

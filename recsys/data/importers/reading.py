@@ -269,13 +269,14 @@ class _BlockParser:
                 continue
             fields, span, fault = self._record(texts, place)
             if fields is not None and len(fields) != len(self.names):
-                fault = f"want {len(self.names)} fields, got {len(fields)}"
+                lines = "" if span == 1 else f" in {span} lines"
+                fault = f"want {len(self.names)} fields, got {len(fields)}{lines}"
             if fault is not None or fields is None:
                 # Whether such a row is private cannot be known where rows can be.
                 secret = any(name in PRIVATE for name in self.names)
-                shown = None if secret else text.decode("utf-8", "replace")
+                whole = b"\n".join(texts[place : place + span])
+                shown = None if secret else whole.decode("utf-8", "replace")
                 self.refuse(self.file, here, fault or "", shown)
-                span = 1  # the lines below may be right rows
             else:
                 yield here, fields
             place += span

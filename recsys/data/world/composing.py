@@ -33,6 +33,7 @@ class Song:
     loudness_lufs: float
     brightness: float
     busyness: float
+    mood: float
     force: float
     sway: float
 
@@ -87,6 +88,12 @@ def _chance(x: float) -> float:
     return float(1 / (1 + np.exp(-x)))
 
 
+def _lean(mood: float) -> list[float]:
+    """Return the odds of steps -2 to 2: sunny melodies climb, mournful ones sink."""
+    up = 0.2 * float(np.tanh(mood))
+    return [0.2 - up / 2, 0.25 - up, 0.1, 0.25 + up, 0.2 + up / 2]
+
+
 def _part(
     instrument: str,
     grid: _Grid,
@@ -114,7 +121,8 @@ def _drums(song: Song, grid: _Grid, rng: np.random.Generator) -> list[Part]:
     first = grid.place == 0
     if song.beats_per_bar == 4:
         kick = grid.on_beat & ((grid.beat % 2 == 0) | (song.sway < -0.6))
-        snare = grid.on_beat & (grid.beat % 2 == 1)
+        half_time = rng.random() < 0.25  # a matter of arrangement: says nothing of taste
+        snare = grid.on_beat & (grid.beat == 2 if half_time else grid.beat % 2 == 1)
     elif song.beats_per_bar == 3:
         kick, snare = first, grid.on_beat & ~first
     else:
@@ -150,12 +158,10 @@ def _bass(
 
 
 def _chords(song: Song, grid: _Grid, degrees: NDArray[np.int64], scale: NDArray[np.int64]) -> Part:
-    """Hold triads when sparse, strike them on the beats when busy."""
-    busy = song.busyness > 0.3
-    if busy:
-        plays = grid.on_beat & ((grid.beat > 0) | (song.beats_per_bar == 4))
-        plays |= grid.place == 0
-        length = 0.8 * grid.beat_s
+    """Hold triads when sparse; strike them when busy, off the beat when the mood is sunny."""
+    if song.busyness > 0.3:
+        plays = grid.place % grid.per_beat == (grid.per_beat // 2 if song.mood > 0.4 else 0)
+        length = grid.beat_s * float(np.clip(0.6 - 0.2 * song.mood, 0.25, 1))
     else:
         plays = grid.place == 0
         length = grid.beat_s * grid.per_bar_beats
@@ -186,15 +192,16 @@ def _melody(
     n = len(grid.place)
     plays = np.where(grid.on_beat, rng.random(n) < 0.45 + 0.4 * busy, rng.random(n) < 0.4 * busy)
     steps = np.flatnonzero(plays)
-    walk = 7 + np.cumsum(rng.integers(-2, 3, len(steps)))
-    walk = 14 - np.abs(walk % 28 - 14)  # reflected into two octaves
+    climb = rng.choice([-2, -1, 0, 1, 2], len(steps), p=_lean(song.mood))
+    walk = 7 + np.cumsum(climb)
+    walk = walk % 14  # within two octaves: a line that climbs for long falls back at once
     chord = degrees[grid.bar[steps]]
     near = chord + 2 * np.round((walk - chord) / 2).astype(np.int64)
     degree = np.where(grid.on_beat[steps], near, walk)
     register = 60 + 12 * int(song.brightness + rng.normal(0, 0.6) > 0.6)
     pitch = register + (song.key + 5) % 12 - 5 + scale[degree % 7] + 12 * (degree // 7)
     gap = np.append(np.diff(grid.time_s[steps]), grid.beat_s)
-    length = np.minimum(gap, 2 * grid.beat_s)
+    length = np.minimum(gap, 2 * grid.beat_s) * np.clip(0.8 - 0.25 * song.mood, 0.3, 1)
     return Part(
         "melody", grid.time_s[steps], length, np.minimum(pitch, 96.0), np.full(len(steps), 0.35)
     )

@@ -27,7 +27,7 @@ def perform(
     n = round(duration_s * sample_rate)
     mix = np.zeros(n + 3 * sample_rate, np.float32)
     cents = rng.normal(0, 6)  # nobody is perfectly in tune
-    slope = 2.2 - 0.45 * song.brightness + rng.normal(0, 0.1)
+    slope = 2.2 - 0.45 * song.brightness + rng.normal(0, 0.25)
     hollow = float(rng.random() < 0.35)  # odd harmonics only, as a clarinet: says nothing of taste
     held = song.busyness <= 0.3
     for part in parts:

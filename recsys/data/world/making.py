@@ -80,7 +80,7 @@ def make_world(folder: str | Path, *, seed: int = 0, scale: float = 1.0) -> Worl
     Raises
     ------
     InputError
-        Where the folder holds another world.
+        Where the folder holds another world or dataset.
     """
     folder = Path(folder)
     if (folder / "truth" / "truth.json").exists():
@@ -91,6 +91,10 @@ def make_world(folder: str | Path, *, seed: int = 0, scale: float = 1.0) -> Worl
                 f"give another folder for seed {seed}, scale {scale}"
             )
         return world
+    source = f"demo-world:seed={seed}:scale={scale}"
+    dataset = Dataset(folder / "dataset")
+    if any(part.source != source for part in dataset.parts):
+        raise InputError(f"{folder}: holds another dataset; give an empty folder")
     music = make_music(seed=seed, scale=scale)
     listeners = make_listeners(seed=seed, scale=scale)
     log = make_log(music, listeners, seed=seed)
@@ -102,8 +106,7 @@ def make_world(folder: str | Path, *, seed: int = 0, scale: float = 1.0) -> Worl
         "documents": _document_rows(make_documents(music, seed=seed, scale=scale)),
         "collections": make_collections(music, listeners, log, seed=seed),
     }
-    source = f"demo-world:seed={seed}:scale={scale}"
-    with Dataset(folder / "dataset").transaction() as transaction:
+    with dataset.transaction() as transaction:
         for name, rows in tables.items():
             fingerprint = sha256(json.dumps([source, name]).encode()).hexdigest()
             transaction.append(name, [rows], source=source, fingerprint=fingerprint)

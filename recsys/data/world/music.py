@@ -8,6 +8,7 @@ follow from the audible axes of that place, with noise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,80 +86,77 @@ def make_music(*, seed: int, scale: float) -> Music:
     n_artists, n_shows = max(8, round(150 * scale)), max(2, round(8 * scale))
     n_tracks, n_episodes = max(60, round(1500 * scale)), max(6, round(40 * scale))
     n_singles = max(2, round(40 * scale))
+    scene, artist_taste, artist_appeal = _makers(n_artists, n_shows, rng)
 
-    n_makers = n_artists + n_shows
-    centres = scene_centres() + rng.normal(0, _SCENE_NOISE, (len(SCENES), len(AXES)))
-    sizes = rng.uniform(0.5, 1.5, len(SCENES))
-    spread = (np.arange(n_artists) + rng.random()) / n_artists  # every scene gets its share
-    artist_scene = np.searchsorted(np.cumsum(sizes) / sizes.sum(), spread)
-    artist_scene = np.concatenate([artist_scene, rng.integers(len(SCENES), size=n_shows)])
-    artist_taste = centres[artist_scene] + rng.normal(0, _ARTIST_NOISE, (n_makers, len(AXES)))
-    rank = rng.permutation(n_makers) + 1.0
-    artist_appeal = -_ARTIST_ZIPF * np.log(rank) + rng.normal(0, _ARTIST_APPEAL, n_makers)
-    artist_appeal -= artist_appeal.mean()
-
-    n_made = n_tracks - n_singles
-    artist = np.sort(_shares(n_made, n_artists, rng))
-    artist = np.append(artist, np.sort(n_artists + np.arange(n_episodes) % n_shows))
-    album, following = _albums(artist, rng)
-    n = len(artist)
-    taste = artist_taste[artist] + rng.normal(0, _ITEM_NOISE, (n, len(AXES)))
-    appeal = artist_appeal[artist] + rng.normal(0, _ITEM_APPEAL, n)
-    is_podcast = artist >= n_artists
-    released = _release_days(artist, album, n_artists, rng)
-
+    # Rows: tracks of albums, then singles (the same recording under a second id), then episodes.
+    n_made, n = n_tracks - n_singles, n_tracks + n_episodes
+    original = np.arange(n)
+    original[n_made:n_tracks] = np.sort(rng.choice(n_made, n_singles, replace=False))
+    is_single, is_podcast = original != np.arange(n), np.arange(n) >= n_tracks
+    artist = np.zeros(n, np.int64)
+    artist[:n_made] = np.sort(_shares(n_made, n_artists, rng))
+    artist[n_tracks:] = n_artists + np.sort(np.arange(n_episodes) % n_shows)
+    artist = artist[original]
+    album, following = _albums(artist, is_single, rng)
+    taste = (artist_taste[artist] + rng.normal(0, _ITEM_NOISE, (n, len(AXES))))[original]
+    appeal = artist_appeal[artist] + rng.normal(0, _ITEM_APPEAL, n)[original]
+    released_ms = START_MS + (
+        _release_days(artist, album, n_artists, rng)[original] - 20 * is_single
+    ) * DAY_MS  # fmt: skip
     minutes = np.where(is_podcast, rng.uniform(18, 55, n), rng.normal(3.6, 0.6, n).clip(1.6, 7))
-
-    # A single is the same recording under a second id, mostly less played than the album's track.
-    singles = np.sort(rng.choice(n_made, n_singles, replace=False))
-    order = np.concatenate([np.arange(n_made), singles, np.arange(n_made, n)])
-    is_single = np.zeros(len(order), bool)
-    is_single[n_made:n_tracks] = True
-    original = np.where(order >= n_made, order + n_singles, order)
-    shifted = np.where(following >= n_made, following + n_singles, following)
-    taste, artist, is_podcast = taste[order], artist[order], is_podcast[order]
-    appeal = appeal[order] - 0.8 * is_single
-    released = np.where(is_single, released[order] - 20, released[order])
-    names, hosts = artist_names(n_artists, rng), WORDS["names"]["shows"]
-    shows = [f"{hosts[s % len(hosts)]} {s // len(hosts) + 1}" for s in range(n_shows)]
-    titles = _titles(artist[~is_single], n_artists, rng)
-    until = np.full(len(order), END_MS + 3650 * DAY_MS)
-    withdrawn = rng.choice(n_made, max(1, round(15 * scale)), replace=False)
-    until[withdrawn] = END_MS - rng.integers(5, 90, len(withdrawn)) * DAY_MS
-    sound = _sound(taste, artist_scene[artist], original, rng)
+    invented = _titles(artist, n_artists, rng)
+    titles = [invented[row] for row in original.tolist()]
+    tempo_bpm, key, minor, beats_per_bar, loudness_lufs = _sound(taste, scene[artist], rng)
+    hosts = WORDS["names"]["shows"]
+    explicit = np.array([s.explicit for s in SCENES])[scene[artist]] * ~is_podcast
     return Music(
         artist_ids=[f"a{row:04d}" for row in range(n_artists)]
         + [f"show{row:03d}" for row in range(n_shows)],
-        artist_names=names + shows,
-        artist_scene=artist_scene,
+        artist_names=artist_names(n_artists, rng)
+        + [f"{hosts[row % len(hosts)]} {row // len(hosts) + 1}" for row in range(n_shows)],
+        artist_scene=scene,
         artist_taste=artist_taste,
         item_ids=[f"t{row:05d}" for row in range(n_tracks)]
         + [f"p{row:04d}" for row in range(n_episodes)],
-        titles=[titles[row] for row in order],
+        titles=titles,
         albums=[
-            None if podcast else titles[row] if single else f"{titles[album[row]]} (album)"
-            for row, single, podcast in zip(order, is_single, is_podcast, strict=True)
+            None if is_podcast[row] else titles[row] if is_single[row] else f"{titles[first]} LP"
+            for row, first in enumerate(album.tolist())
         ],
         artist=artist,
         taste=taste,
-        appeal=appeal,
+        appeal=appeal - 0.8 * is_single,  # mostly less played than the album's track
         is_podcast=is_podcast,
         original=original,
-        following=np.where(is_single, -1, shifted[order]),
-        released_ms=START_MS + np.asarray(released, np.int64) * DAY_MS,
-        until_ms=until,
-        duration_s=np.round(minutes[order] * 60 + is_single * rng.choice([-1, 0, 1], len(order))),
-        explicit=rng.random(n)[order]
-        < np.where(is_podcast, 0.0, np.array([s.explicit for s in SCENES])[artist_scene[artist]]),
-        isrc=_isrcs(order, is_single, is_podcast, rng),
+        following=following,
+        released_ms=released_ms,
+        until_ms=_until(released_ms, rng),
+        duration_s=np.round(minutes * 60)[original] + is_single * rng.integers(-1, 2, n),
+        explicit=(rng.random(n) < explicit)[original],
+        isrc=_isrcs(original, is_single, is_podcast, rng),
         territories=_territories(original, rng),
-        labels=_labels(taste, artist_scene[artist], rng),
-        tempo_bpm=sound[0],
-        key=sound[1],
-        minor=sound[2],
-        beats_per_bar=sound[3],
-        loudness_lufs=sound[4],
+        labels=_labels(taste, scene[artist], rng),
+        tempo_bpm=tempo_bpm[original],
+        key=key[original],
+        minor=minor[original],
+        beats_per_bar=beats_per_bar[original],
+        loudness_lufs=loudness_lufs[original],
     )
+
+
+def _makers(
+    n_artists: int, n_shows: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return scene, taste and appeal of all artists, then of all shows."""
+    n = n_artists + n_shows
+    centres = scene_centres() + rng.normal(0, _SCENE_NOISE, (len(SCENES), len(AXES)))
+    sizes = rng.uniform(0.5, 1.5, len(SCENES))
+    spread = (np.arange(n_artists) + rng.random()) / n_artists  # every scene gets its share
+    scene = np.searchsorted(np.cumsum(sizes) / sizes.sum(), spread)
+    scene = np.append(scene, rng.integers(len(SCENES), size=n_shows))
+    taste = centres[scene] + rng.normal(0, _ARTIST_NOISE, (n, len(AXES)))
+    appeal = -_ARTIST_ZIPF * np.log(rng.permutation(n) + 1.0) + rng.normal(0, _ARTIST_APPEAL, n)
+    return scene, taste, appeal - appeal.mean()
 
 
 def _shares(n: int, n_owners: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -170,15 +168,15 @@ def _shares(n: int, n_owners: int, rng: np.random.Generator) -> NDArray[np.int64
 
 
 def _albums(
-    artist: NDArray[np.int64], rng: np.random.Generator
+    artist: NDArray[np.int64], is_single: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cut each artist's items into albums of 3 to 12: (row of the album's first item, next row)."""
     n = len(artist)
-    album, place, length = np.zeros(n, np.int64), 0, 0
+    album, first, length = np.zeros(n, np.int64), 0, 0
     for row in range(n):
-        if row == 0 or artist[row] != artist[row - 1] or row - place >= length:
-            place, length = row, int(rng.integers(3, 13))
-        album[row] = place
+        if row - first >= length or artist[row] != artist[row - 1] or is_single[row]:
+            first, length = row, 1 if is_single[row] else int(rng.integers(3, 13))
+        album[row] = first
     together = np.append(album[1:] == album[:-1], False)
     return album, np.where(together, np.arange(n) + 1, -1)
 
@@ -191,9 +189,9 @@ def _release_days(
 ) -> NDArray[np.int64]:
     """Return the day of release, counted from the start of the year; albums come out whole."""
     n = len(artist)
-    days = np.where(rng.random(n) < 0.6, -rng.integers(0, 4000, n), rng.integers(0, 330, n))
-    fresh = rng.random(n) < 0.06  # the last five weeks
-    days = np.where(fresh, rng.integers(329, 364, n), days)[album]
+    days = np.where(rng.random(n) < 0.6, -rng.integers(0, 4000, n), rng.integers(0, 329, n))
+    fresh = rng.random(n) < 0.06  # the last five weeks, and a few announced for after the end
+    days = np.where(fresh, rng.integers(329, 368, n), days)[album]
     debut = rng.random(n_artists) < 0.05  # artists whose first music is that new
     is_debut = np.append(debut, np.zeros(artist.max() + 1 - n_artists, bool))[artist]
     days = np.where(is_debut, 340 + artist % 24, days)
@@ -216,22 +214,29 @@ def _titles(artist: NDArray[np.int64], n_artists: int, rng: np.random.Generator)
     return titles
 
 
+def _until(released_ms: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return when an item is withdrawn: one in a hundred during the last quarter."""
+    until = np.full(len(released_ms), END_MS + 3650 * DAY_MS)
+    old = np.flatnonzero(released_ms < END_MS - 150 * DAY_MS)
+    withdrawn = rng.choice(old, max(1, len(released_ms) // 100), replace=False)
+    until[withdrawn] = END_MS - rng.integers(5, 90, len(withdrawn)) * DAY_MS
+    return until
+
+
 def _isrcs(
-    order: NDArray[np.int64],
+    original: NDArray[np.int64],
     is_single: NDArray[np.bool_],
     is_podcast: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> list[str | None]:
-    """Return recording codes: most tracks have one, half of the singles share their track's."""
-    has = rng.random(len(order)) < 0.8
-    shared = is_single & (np.arange(len(order)) % 2 == 0)
-    has |= shared
-    has[order[shared]] = True
+    """Return recording codes: most tracks have one, every other single shares its track's."""
+    has = rng.random(len(original)) < 0.8
+    shares = is_single & (np.arange(len(original)) % 2 == 0)
+    has[original[shares]] = True
+    has = np.where(is_single, shares, has) & ~is_podcast
     return [
-        f"QZDMO25{row:05d}" if known and not podcast and (same or not single) else None
-        for row, known, podcast, single, same in zip(
-            order.tolist(), has, is_podcast, is_single, shared, strict=True
-        )
+        f"QZDMO25{row:05d}" if known else None
+        for row, known in zip(original.tolist(), has, strict=True)
     ]
 
 
@@ -261,17 +266,8 @@ def _labels(
 
 
 def _sound(
-    taste: NDArray[np.float64],
-    scene: NDArray[np.int64],
-    original: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> tuple[
-    NDArray[np.float64],
-    NDArray[np.int64],
-    NDArray[np.bool_],
-    NDArray[np.int64],
-    NDArray[np.float64],
-]:
+    taste: NDArray[np.float64], scene: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[Any], ...]:
     """Return tempo_bpm, key, minor, beats_per_bar, loudness_lufs of each item."""
     n = len(taste)
     pace, _, _, mood, force, sway = (taste + rng.normal(0, 0.15, taste.shape))[:, :N_AUDIBLE].T
@@ -282,5 +278,4 @@ def _sound(
     sways = sway + rng.normal(0, 0.2, n)
     beats = np.where(sways > 0.9, np.where(pace > 0, 3, 6), 4)
     loudness = np.clip(-16 + 3.5 * force, -27, -8)
-    sounds = (np.round(tempo, 1), key, minor, beats, np.round(loudness, 1))
-    return tuple(values[original] for values in sounds)  # type: ignore[return-value]
+    return np.round(tempo, 1), key, minor, beats, np.round(loudness, 1)

@@ -86,9 +86,9 @@ def synthesise(
 def excerpt(
     truth: Truth, row: int, *, duration_s: float = 10.0, sample_rate: int = 22_050
 ) -> NDArray[np.float32]:
-    """Return (n_samples,) float32 in [-1, 1]: the excerpt of the item in `row` of the truth."""
+    """Return (n_samples,) float32 in [-1, 1]: the excerpt of the track in `row` of the truth."""
     rng = np.random.default_rng([truth.seed, _AUDIO_STREAM, int(truth.item_recording[row])])
-    _, brightness, busyness, _, force, sway, *_ = map(float, truth.item_taste[row])
+    _, brightness, busyness, mood, force, sway, *_ = map(float, truth.item_taste[row])
     song = Song(
         tempo_bpm=float(truth.tempo_bpm[row]),
         key=int(truth.key[row]),
@@ -97,6 +97,7 @@ def excerpt(
         loudness_lufs=float(truth.loudness_lufs[row]),
         brightness=brightness,
         busyness=busyness,
+        mood=mood,
         force=force,
         sway=sway,
     )

@@ -131,6 +131,8 @@ async def _run(
     crawler = Crawler(DocumentSpider, _settings(config))
     await crawler.crawl_async(state=state, config=config, dataset=dataset)
     assert isinstance(crawler.spider, DocumentSpider)
+    if crawler.spider.scheduler.has_pending_requests():
+        raise KeyboardInterrupt  # Scrapy takes the cancellation for an ordinary end
     return crawler.spider, int(crawler.stats.get_value(REQUESTS, 0))
 
 

@@ -103,3 +103,39 @@ def test_two_imports_at_a_time_do_not_lose_each_other(source, dataset, tmp_path)
         _, error = process.communicate()
         assert process.returncode == 0, error
     assert Dataset(dataset).read("events").num_rows == 20_501
+
+
+PEAKS = """
+import resource, sys
+from recsys import progress
+from recsys.data.dataset import Dataset
+from recsys.data.importers import import_source, reading
+
+class Peaks:
+    rows, seen = 0, {}
+    def note(self, line): ...
+    def step(self, task, done, total, detail):
+        self.seen[done] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+reading._BLOCK = 1 << 20
+with progress.report_to(Peaks()):
+    import_source("events", sys.argv[1], Dataset(sys.argv[2]))
+early = min(mib for done, mib in Peaks.seen.items() if done > 100_000)
+print(max(Peaks.seen), max(Peaks.seen.values()) - early)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    source = tmp_path / "log.csv"
+    with source.open("w") as file:
+        file.write(HEAD)
+        for start in range(0, 400_000, 1000):
+            numbers = range(start, start + 1000)
+            file.writelines(f"listener-{k:048d},item-{k:048d},save\n" for k in numbers)
+    arguments = [str(source), str(tmp_path / "dataset")]
+    done = subprocess.run(
+        [sys.executable, "-c", PEAKS, *arguments], capture_output=True, text=True, check=True
+    )
+    rows, growth_mib = map(int, done.stdout.split())
+    # Those that were still to come are 36 MiB of text; held as columns they would be more.
+    assert rows == 400_000 and growth_mib < 24

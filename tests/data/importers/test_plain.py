@@ -268,3 +268,12 @@ def test_a_lone_quote_costs_its_row_and_no_other(bring, dataset, rejects):
     result = bring("items", "item_id,title\n" + "".join(rows))
     assert [r["row"] for r in rejects(result)] == ["log.csv:1002"]
     assert result.rows == {"items": 1999}
+
+
+def test_a_quoted_record_with_too_many_fields_is_one_bad_row(bring, dataset, rejects):
+    rows = [f"i{n},title {n}\n" for n in range(100)]
+    rows[50] = 'i50,"two\nlines",more\n'
+    (found,) = rejects(bring("items", "item_id,title\n" + "".join(rows)))
+    assert found["reason"] == "want 2 fields, got 3 in 2 lines"
+    assert (found["row"], found["raw"]) == ("log.csv:52", rows[50].rstrip())
+    assert dataset.count("items") == 99

@@ -1,0 +1,178 @@
+"""`recsys serve` as a user meets it: a process, a real Ray Serve, HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from recsys.bundle import Models
+from recsys.ensemble.recommender import HybridRecommender
+from recsys.errors import BundleError, UsageError
+from recsys.serving.app import AppArgs
+from recsys.serving.haproxy import on_loopback
+from recsys.serving.local import serve_models
+
+ROOT = Path(__file__).parents[2]
+ODD_ID = "a/b 🎵/similar?x=1#é"
+STARTED_S = 240
+ENDED_S = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server(models: Models) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running `recsys serve` and its address."""
+    command = [sys.executable, "-m", "recsys", "serve", models.folder.path]
+    process = subprocess.Popen(
+        [*command, "--port", str(free_port())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+    )
+    assert process.stdout is not None
+    too_late = threading.Timer(STARTED_S, process.kill)
+    too_late.start()
+    with process, process.stdout:
+        try:
+            words = process.stdout.readline().split()
+            assert words[:2] == ["listening", "on"], (words, process.poll())
+            yield process, words[2]
+        finally:
+            too_late.cancel()
+            if process.poll() is None:
+                process.terminate()
+
+
+def listening_anywhere() -> set[int]:
+    """Return the TCP ports of this machine that listen on all interfaces, by inode."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            address, state, inode = fields[1].rsplit(":", 1)[0], fields[3], fields[9]
+            if state == "0A" and set(address) == {"0"}:
+                found.add(int(inode))
+    return found
+
+
+def sockets_of(name: str, session: int) -> set[int]:
+    """Return the inodes of the sockets of the processes of a session that are called `name`."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            called = (folder / "comm").read_text().strip()
+            links = [str(link.readlink()) for link in (folder / "fd").iterdir()]
+        except OSError:
+            continue
+        if called == name and int(fields[3]) == session:
+            found |= {int(x[8:-1]) for x in links if x.startswith("socket:[")}
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_real_server_answers_and_ends_cleanly(
+    server: tuple[subprocess.Popen[str], str], recommender: HybridRecommender, user: str
+) -> None:
+    process, address = server
+
+    def get(path: str) -> object:
+        with urlopen(f"{address}{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    listed = get(f"/v1/users/{user}/recommendations?k=3")
+    wanted = [vars(one) for one in recommender.recommend(user, 3)]
+    assert listed == {"user_id": user, "version": recommender.version, "items": wanted}
+    odd = get(f"/v1/items/{quote(ODD_ID, safe='')}")
+    assert isinstance(odd, dict) and odd["item_id"] == ODD_ID
+    with urlopen(address, timeout=30) as page:
+        assert page.read() == (ROOT / "recsys/serving/page/index.html").read_bytes()
+
+    proxy = sockets_of("haproxy", os.getsid(process.pid))
+    assert proxy, "HAProxy must be running"
+    assert not proxy & listening_anywhere(), "HAProxy must listen on loopback only"
+
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(ENDED_S) == 0
+    assert not sockets_of("haproxy", process.pid)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
+def test_only_loopback_is_served_without_keys(models: Models, host: str) -> None:
+    with pytest.raises(UsageError, match=f"--host {host}: there are no API keys yet"):
+        serve_models(models.folder.path, host=host)
+
+
+def test_a_taken_port_is_named(models: Models) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"--port {port}: Address already in use; give an"):
+            serve_models(models.folder.path, port=port)
+
+
+def test_nothing_to_serve_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="make one with `recsys train`"):
+        serve_models(tmp_path)
+
+
+def test_a_cluster_of_others_is_left_alone(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(UsageError, match=r"serve deploy serve_config\.yaml"):
+        serve_models(models.folder.path)
+
+
+def test_haproxy_is_bound_to_loopback() -> None:
+    configuration = "frontend a\n    bind :9101\nlisten b\n  bind *:8404\n  bind 10.0.0.1:80\n"
+    assert on_loopback(configuration) == (
+        "frontend a\n    bind 127.0.0.1:9101\nlisten b\n  bind 127.0.0.1:8404\n  bind 10.0.0.1:80\n"
+    )
+
+
+def test_serve_config_deploys_the_same_application() -> None:
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+    assert config["http_options"]["host"] == "127.0.0.1"
+    (application,) = config["applications"]
+    module, _, name = application["import_path"].partition(":")
+    assert callable(getattr(import_module(module), name))
+    AppArgs.model_validate(application["args"])
+
+
+def test_serve_config_is_what_ray_accepts() -> None:
+    """In a process of its own: importing Ray Serve warns of its own use of pydantic."""
+    script = (
+        "import yaml\n"
+        "from ray.serve.schema import ServeDeploySchema\n"
+        "from recsys.serving.app import build\n"
+        "config = ServeDeploySchema(**yaml.safe_load(open('serve_config.yaml')))\n"
+        "(given,) = config.applications[0].deployments\n"
+        "made = build(config.applications[0].args)._bound_deployment\n"
+        "assert given.name == made.name, made.name\n"
+        "assert given.max_ongoing_requests == made.max_ongoing_requests\n"
+        "assert given.max_queued_requests == made.max_queued_requests\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert done.returncode == 0, done.stderr

@@ -82,8 +82,10 @@ def describe_rhythm(samples: NDArray[np.float32], sample_rate: int) -> Rhythm | 
     heard = (heard - model["mean"]) / model["spread"]
     likely = _softmax(heard @ model["tempo"])
     order = np.argsort(-likely, kind="stable")
-    tempo_bpm = _refine(repeats, candidates[order[0]], frame_rate)
-    metre = _softmax(heard[order[0]] @ model["metre"] + model["metre_bias"])
+    tempo_bpm = float(candidates[order[0]])
+    # The metre is named by every tempo that might be the beat, each by its probability.
+    named = [_softmax(row @ model["metre"] + model["metre_bias"]) for row in heard]
+    metre = likely @ np.array(named)
     return Rhythm(
         tempo_bpm=tempo_bpm,
         tempo_confidence=float(likely[order[0]]),
@@ -124,7 +126,7 @@ def hypotheses(repeats: NDArray[np.float64], frame_rate: float) -> NDArray[np.fl
     strength *= np.exp(-0.5 * (np.log2(tempi / _PRIOR_BPM) / _PRIOR_OCTAVES) ** 2)
     if strength.max() <= 0.01:
         return np.zeros(0)
-    found = tempi[strength.argmax()] * np.array(_FACTORS)
+    found = _refine(repeats, tempi[strength.argmax()], frame_rate) * np.array(_FACTORS)
     return np.asarray(found[(found >= MIN_BPM) & (found <= MAX_BPM)], float)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import socket
+import tracemalloc
 from datetime import UTC, datetime
 
 import numpy as np
@@ -105,6 +106,17 @@ def test_a_gzip_file_is_unpacked_up_to_the_limit() -> None:
         unpack(gzip.compress(b"x" * 100), 99)
     with pytest.raises(ValueError, match="gzip"):
         unpack(b"\x1f\x8bnonsense", 99)
+
+
+def test_a_gzip_file_over_the_limit_is_never_in_memory() -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more than"):
+            unpack(bomb, 1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

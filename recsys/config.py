@@ -87,6 +87,11 @@ class CollaborativeConfig:
     """Weight of the pairs that nobody observed."""
     feedback: Literal["implicit", "explicit"] = "implicit"
     """explicit fits star ratings over the observed pairs only, with a global mean."""
+    features: tuple[Literal["labels", "text", "audio"], ...] = ()
+    """What is known of an item draws its vector, so that new items have one: a linear map of these,
+    learned along, is the mean of its prior."""
+    feature_regularization: float = 10.0
+    """Weight of the squared entries of that map; the larger, the less is read from features."""
     tolerance: float = 0.0
     """Stop when a sweep lowers the loss by less than this share of itself; 0 never stops early."""
     solver: Literal["auto", "cholesky", "cg"] = "auto"

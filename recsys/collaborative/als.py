@@ -13,6 +13,11 @@ with w0 = ``unobserved_weight``, lambda_u = ``regularization`` n_u ^ ``regulariz
 the n_u stored entries of row u, and mu the mean rating. Hu, Koren, Volinsky: Collaborative
 filtering for implicit feedback datasets, 2008; biases as in Koren's SVD, solved as in benanne/wmf.
 
+Items with features g_i are drawn to B g_i instead of zero: lambda_i |y_i - B g_i|^2 stands for
+lambda_i |y_i|^2, lambda_B |B|^2 is added (lambda_B = ``feature_regularization``), and B is solved
+after each half-step of the items (`recsys.collaborative.prior`). Rows without evidence stand at
+zero; such an item gets B g_i when the training is over.
+
 With one side fixed the other splits into rows. A *half-step* sums the fixed side's Gram matrix over
 the workers, rotates both sides into its eigenbasis (predictions and norms do not change; see
 `recsys.collaborative.kernels` for what it saves), publishes the fixed side, and solves each
@@ -33,11 +38,13 @@ from numpy.typing import NDArray
 from recsys import progress
 from recsys.backend import Backend, Parts
 from recsys.collaborative import kernels, shards
+from recsys.collaborative.checks import check_config, checked_evidence, checked_features
 from recsys.collaborative.factors import Factors
 from recsys.collaborative.kernels import Dense, Rule
+from recsys.collaborative.prior import ItemPrior, with_cold_items
 from recsys.collaborative.shards import Latent
 from recsys.config import CollaborativeConfig
-from recsys.errors import ConfigError, InputError
+from recsys.errors import InputError
 
 __all__ = ["Step", "alternate", "gather", "solve", "train"]
 
@@ -65,6 +72,10 @@ class Step:
     item_evidence: Parts
     """One `Part` per worker."""
     global_mean: float
+    item_features: Parts
+    """(n, d) float32 per worker."""
+    feature_map: Doubles
+    """(d, f) B' in the rotated basis; d = 0 where items have no features."""
 
 
 def train(
@@ -73,10 +84,11 @@ def train(
     backend: Backend,
     *,
     initial: Factors | None = None,
+    item_features: Floats | None = None,
 ) -> Factors:
     """Minimise the objective and gather the factors; arguments and errors as in `alternate`."""
     step = None
-    for step in alternate(evidence, config, backend, initial=initial):
+    for step in alternate(evidence, config, backend, initial=initial, item_features=item_features):
         detail = "" if step.loss is None else f"loss {step.loss:.6g}"
         if step.side == "items":
             progress.step("factors", step.iteration, config.iterations, detail)
@@ -92,6 +104,7 @@ def alternate(
     backend: Backend,
     *,
     initial: Factors | None = None,
+    item_features: Floats | None = None,
     losses: bool = False,
 ) -> Iterator[Step]:
     """Solve users, then items, ``config.iterations`` times, and yield after each half-step.
@@ -102,28 +115,33 @@ def alternate(
         Signed evidence, or stars with ``feedback="explicit"``.
     initial
         Factors to start from; default: small random item factors by ``config.seed``.
+    item_features : (n_items, d) float32
+        What is known of the items, d up to 512; a zero row where nothing is.
     losses
         Compute the loss after every half-step (else only where ``tolerance`` needs it).
 
     Raises
     ------
     InputError
-        For evidence that is NaN or infinite, and for `initial` of another shape.
+        For evidence or features that are NaN or infinite, and for `initial` or features of
+        another shape.
     ConfigError
         For a configuration value out of range.
     """
-    _check_config(config)
-    evidence = _checked(evidence)
+    check_config(config)
+    evidence = checked_evidence(evidence)
     rule = _rule(evidence, config)
-    problem = _Problem(evidence, rule, config, backend)
+    features = checked_features(item_features, evidence.shape[1])
+    problem = _Problem(evidence, features, rule, config, backend)
     users, items = problem.start(initial)
-    del initial, evidence  # may be large, and the generator lives long
+    del initial, evidence, features, item_features  # may be large, and the generator lives long
     basis: Doubles = np.eye(config.factors)
 
     def step(iteration: int, side: Side, *, measured: bool) -> Step:
         loss = problem.loss(users, items) if measured else None
         evidence = problem.parts["users"], problem.parts["items"]
-        return Step(iteration, side, loss, users, items, basis, *evidence, rule.mean)
+        features = problem.prior.features, problem.prior.matrix
+        return Step(iteration, side, loss, users, items, basis, *evidence, rule.mean, *features)
 
     if config.iterations == 0:
         yield step(0, "items", measured=losses)
@@ -161,6 +179,11 @@ def gather(
         level = total / max(count, 1)
 
     turn = step.basis.T.astype(np.float32)
+    items = step.items
+    if len(step.feature_map):
+        shared = (step.feature_map.astype(np.float32),)
+        parts = (step.item_evidence, items, step.item_features)
+        items = backend.map(with_cold_items, *parts, shared=shared)
 
     def finished(evidence: Parts, parts: Parts, shift: float) -> tuple[Floats, Floats]:
         shared = (turn, shift, last)
@@ -171,7 +194,7 @@ def gather(
         return np.concatenate(factors), np.concatenate(biases)
 
     user_factors, user_biases = finished(step.user_evidence, step.users, -level)
-    item_factors, item_biases = finished(step.item_evidence, step.items, level)
+    item_factors, item_biases = finished(step.item_evidence, items, level)
     return Factors(
         user_factors=user_factors,
         item_factors=item_factors,
@@ -179,6 +202,9 @@ def gather(
         item_biases=item_biases,
         global_mean=step.global_mean,
         config=config,
+        feature_map=(step.feature_map @ step.basis.T).astype(np.float32)
+        if len(step.feature_map)
+        else None,
     )
 
 
@@ -189,6 +215,7 @@ def solve(
     config: CollaborativeConfig,
     *,
     global_mean: float = 0.0,
+    prior: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the exact minimiser for each row of `evidence`, the other side being fixed.
 
@@ -199,12 +226,14 @@ def solve(
     evidence : (m, n_fixed) float32
     factors, biases : (n_fixed, f) and (n_fixed,) float32
         The fixed side.
+    prior : (m, f) float32
+        Where each row's factors are drawn to, and what a row without evidence gets; default: zero.
 
     Returns
     -------
     (m, f) and (m,) float32
     """
-    evidence = _checked(evidence)
+    evidence = checked_evidence(evidence)
     rule = _rule(evidence, config)._replace(mean=global_mean)
     fixed = shards.pad(Latent(factors, biases))
     n_factors = factors.shape[1]
@@ -216,8 +245,10 @@ def solve(
         np.zeros((evidence.shape[0], fixed.factors.shape[1]), np.float32),
         np.zeros(evidence.shape[0], np.float32),
     )
+    means = np.zeros((1, n_factors), np.float32) if prior is None else prior @ turn
+    means = shards.pad(Latent(means, rows.biases)).factors
     exact = replace(config, solver="cholesky")
-    rows = shards.solve_part(part, rows, [fixed], dense, rule, exact, 1.0)
+    rows = shards.solve_part(part, rows, means, [fixed], dense, rule, exact, 1.0)
     return np.ascontiguousarray(rows.factors[:, :n_factors] @ turn.T), rows.biases
 
 
@@ -225,7 +256,12 @@ class _Problem:
     """Evidence in both orientations, scattered, and the half-step on it."""
 
     def __init__(
-        self, evidence: sp.csr_array, rule: Rule, config: CollaborativeConfig, backend: Backend
+        self,
+        evidence: sp.csr_array,
+        features: Floats,
+        rule: Rule,
+        config: CollaborativeConfig,
+        backend: Backend,
     ) -> None:
         self.rule, self.config, self.backend = rule, config, backend
         self.shape = evidence.shape
@@ -239,20 +275,18 @@ class _Problem:
             self.parts[side] = backend.scatter(
                 shards.cut(matrix, first, last, whole=whole) for first, last in pairwise(bounds)
             )
+        cut = backend.scatter(
+            features[first:last] for first, last in pairwise(self.bounds["items"])
+        )
+        self.prior = ItemPrior(cut, self.parts["items"], rule, config, backend)
+        zeros = np.zeros((1, kernels.padded(config.factors)), np.float32)
+        self.no_prior = backend.scatter([zeros] * backend.n_workers)
 
     def start(self, initial: Factors | None) -> tuple[Parts, Parts]:
-        """Return the users' and items' first factors."""
-        if initial is None:
-            scale = 0.1 / np.sqrt(self.config.factors)
-            return self._random("users", 0.0), self._random("items", scale)
-        found = (initial.user_factors.shape, initial.item_factors.shape)
-        wanted = tuple((n, self.config.factors) for n in self.shape)
-        if found != wanted:
-            raise InputError(f"initial factors: want shapes {wanted}, got {found}")
-        return (
-            self._given("users", initial.user_factors, initial.user_biases),
-            self._given("items", initial.item_factors, initial.item_biases),
-        )
+        """Return the users' and items' first factors, and fit the prior to them."""
+        users, items = self._random() if initial is None else self._given(initial)
+        self.prior.fit(items)
+        return users, items
 
     def half_step(
         self, side: Side, fixed: Parts, moving: Parts, relaxation: float
@@ -266,8 +300,12 @@ class _Problem:
         turn = rotation.astype(np.float32)
         fixed = backend.map(shards.rotate, fixed, shared=(turn, threads))
         moving = backend.map(shards.rotate, moving, shared=(turn, threads))
+        self.prior.rotate(rotation)
+        prior = self.prior.means() if side == "items" else self.no_prior
         shared = (backend.publish(fixed), dense, self.rule, self.config, relaxation)
-        moving = backend.map(shards.solve_part, self.parts[side], moving, shared=shared)
+        moving = backend.map(shards.solve_part, self.parts[side], moving, prior, shared=shared)
+        if side == "items":
+            self.prior.fit(moving)
         return fixed, moving, rotation
 
     def loss(self, users: Parts, items: Parts) -> float:
@@ -281,8 +319,10 @@ class _Problem:
         loss = total(
             shards.observed, self.parts["users"], users, shared=(backend.publish(items), *shared)
         )
-        loss += total(shards.penalty, self.parts["users"], users, shared=shared)
-        loss += total(shards.penalty, self.parts["items"], items, shared=shared)
+        loss += total(shards.penalty, self.parts["users"], users, self.no_prior, shared=shared)
+        means = self.prior.means()
+        loss += total(shards.penalty, self.parts["items"], items, means, shared=shared)
+        loss += self.prior.penalty()
         if rule.unobserved:
             gram_u = total(shards.gram, users, shared=(f, self.config.num_threads, "float64"))
             gram_i = total(shards.gram, items, shared=(f, self.config.num_threads, "float64"))
@@ -291,18 +331,30 @@ class _Problem:
             loss += rule.unobserved * np.sum(gram_u * gram_i[np.ix_(order, order)])
         return float(loss)
 
-    def _random(self, side: Side, scale: float) -> Parts:
-        ranges = self.backend.scatter(pairwise(self.bounds[side].tolist()))
-        shared = (self.config.factors, scale, self.config.seed)
-        return self.backend.map(shards.random_start, self.parts[side], ranges, shared=shared)
+    def _random(self) -> tuple[Parts, Parts]:
+        def of(side: Side, scale: float) -> Parts:
+            ranges = self.backend.scatter(pairwise(self.bounds[side].tolist()))
+            shared = (self.config.factors, scale, self.config.seed)
+            return self.backend.map(shards.random_start, self.parts[side], ranges, shared=shared)
 
-    def _given(self, side: Side, factors: Floats, biases: Floats) -> Parts:
-        given = self.backend.scatter(
-            Latent(factors[first:last], biases[first:last])
-            for first, last in pairwise(self.bounds[side])
-        )
-        return self.backend.map(
-            shards.given_start, self.parts[side], given, shared=(self.config.bias,)
+        return of("users", 0.0), of("items", 0.1 / np.sqrt(self.config.factors))
+
+    def _given(self, initial: Factors) -> tuple[Parts, Parts]:
+        def of(side: Side, factors: Floats, biases: Floats) -> Parts:
+            given = self.backend.scatter(
+                Latent(factors[first:last], biases[first:last])
+                for first, last in pairwise(self.bounds[side])
+            )
+            shared = (self.config.bias,)
+            return self.backend.map(shards.given_start, self.parts[side], given, shared=shared)
+
+        found = (initial.user_factors.shape, initial.item_factors.shape)
+        wanted = tuple((n, self.config.factors) for n in self.shape)
+        if found != wanted:
+            raise InputError(f"initial factors: want shapes {wanted}, got {found}")
+        return (
+            of("users", initial.user_factors, initial.user_biases),
+            of("items", initial.item_factors, initial.item_biases),
         )
 
 
@@ -338,28 +390,3 @@ def _rule(evidence: sp.csr_array, config: CollaborativeConfig) -> Rule:
         return Rule(1.0, 0.0, 0.0, mean, True, config.bias)
     base = 1.0 if config.confidence == "excess" else 0.0
     return Rule(base, config.alpha, config.unobserved_weight, 0.0, False, config.bias)
-
-
-def _checked(evidence: sp.csr_array) -> sp.csr_array:
-    with np.errstate(over="ignore"):
-        matrix: sp.csr_array = sp.csr_array(evidence).astype(np.float32, copy=False)
-    if not matrix.has_canonical_format:
-        matrix = matrix.copy()
-        matrix.sum_duplicates()
-    bad = np.flatnonzero(~np.isfinite(matrix.data))
-    if bad.size:
-        row = int(np.searchsorted(matrix.indptr, bad[0], side="right")) - 1
-        raise InputError(
-            f"evidence: row {row}, column {matrix.indices[bad[0]]} is {matrix.data[bad[0]]}; "
-            f"want finite float32 numbers ({bad.size} are not); drop or mend those entries"
-        )
-    return matrix
-
-
-def _check_config(config: CollaborativeConfig) -> None:
-    least = {"factors": 1, "iterations": 0, "regularization": 0, "alpha": 0, "cg_steps": 1}
-    least |= {"unobserved_weight": 0, "tolerance": 0, "num_threads": 0}
-    for key, bound in least.items():
-        value = getattr(config, key)
-        if not bound <= value < np.inf:
-            raise ConfigError(f"collaborative.{key}: want a number from {bound} up, got {value}")

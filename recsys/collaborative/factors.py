@@ -60,6 +60,8 @@ class Factors:
     global_mean: float
     """Mean rating of explicit feedback; 0 for implicit."""
     config: CollaborativeConfig
+    feature_map: Floats | None = None
+    """(d, f) B': an item with features g is drawn to ``g @ feature_map``; None without features."""
 
     def scores(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
         """Return the predictions (m, k) for user rows (m,) and item rows (m, k)."""
@@ -122,9 +124,32 @@ class Factors:
         """
         return self._solve(evidence, "item", self.item_factors, self.item_biases)
 
-    def fold_in_items(self, evidence: csr_array) -> tuple[Floats, Floats]:
-        """Return factors and biases of items with `evidence` (m, n_users), as `fold_in`."""
-        return self._solve(evidence, "user", self.user_factors, self.user_biases)
+    def fold_in_items(
+        self, evidence: csr_array, *, features: Floats | None = None
+    ) -> tuple[Floats, Floats]:
+        """Return factors and biases of items with `evidence` (m, n_users), as `fold_in`.
+
+        An item without evidence is what its `features` say; the more there is, the less they count.
+
+        Parameters
+        ----------
+        features
+            (m, d) float32, columns as in training; default: nothing is known of the items.
+
+        Raises
+        ------
+        UsageError
+            For features of another shape, or where the training had none.
+        """
+        prior = None
+        if features is not None:
+            if self.feature_map is None:
+                raise UsageError("features: this model was trained without item features")
+            wanted = (evidence.shape[0], len(self.feature_map))
+            if features.shape != wanted:
+                raise UsageError(f"features: want shape {wanted}, got {features.shape}")
+            prior = features.astype(np.float32, copy=False) @ self.feature_map
+        return self._solve(evidence, "user", self.user_factors, self.user_biases, prior)
 
     def explain(self, evidence: csr_array, item: int, *, k: int = 10) -> Explanation:
         """Split a listener's score for an item into shares of the listener's own history.
@@ -227,24 +252,33 @@ class Factors:
             self,
             user_factors=self.user_factors @ turn,
             item_factors=self.item_factors @ turn,
+            feature_map=None if self.feature_map is None else self.feature_map @ turn,
         )
 
     def write(self, writer: BundleWriter) -> None:
         """Add the arrays and the configuration to a version."""
         for name in _ARRAYS:
             writer.add(f"collaborative/{name}", getattr(self, name))
+        if self.feature_map is not None:
+            writer.add("collaborative/feature_map", self.feature_map)
         writer.note(collaborative={"global_mean": self.global_mean, "config": asdict(self.config)})
 
     @classmethod
     def read(cls, bundle: Bundle) -> Factors:
         """Open the factors of a version, memory-mapped."""
-        arrays = {name: bundle.array(f"collaborative/{name}") for name in _ARRAYS}
+        names = [*_ARRAYS, *(["feature_map"] if "collaborative/feature_map" in bundle else [])]
+        arrays = {name: bundle.array(f"collaborative/{name}") for name in names}
         facts: Mapping[str, Any] = bundle.facts["collaborative"]
         config = Config.from_dict({"collaborative": facts["config"]}, source=bundle.version)
         return cls(**arrays, global_mean=float(facts["global_mean"]), config=config.collaborative)
 
     def _solve(
-        self, evidence: csr_array, side: str, factors: Floats, biases: Floats
+        self,
+        evidence: csr_array,
+        side: str,
+        factors: Floats,
+        biases: Floats,
+        prior: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         # The training makes Factors, so it can only be imported once this module is there.
         from recsys.collaborative import als
@@ -253,7 +287,9 @@ class Factors:
             raise UsageError(
                 f"evidence: want {len(factors)} columns, one per {side}, got {evidence.shape[1]}"
             )
-        return als.solve(evidence, factors, biases, self.config, global_mean=self.global_mean)
+        return als.solve(
+            evidence, factors, biases, self.config, global_mean=self.global_mean, prior=prior
+        )
 
     @cached_property
     def _index(self) -> ExactIndex:

@@ -23,6 +23,7 @@ from recsys.collaborative.kernels import Dense, HalfStep, Rule, Sparse
 from recsys.config import CollaborativeConfig
 
 __all__ = [
+    "CHUNK",
     "Latent",
     "Part",
     "balanced",
@@ -33,15 +34,17 @@ __all__ = [
     "pad",
     "penalty",
     "random_start",
+    "ridges_of",
     "rotate",
     "solve_part",
+    "unseen",
 ]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 T = TypeVar("T")
 
-_CHUNK = 4096
+CHUNK = 4096
 """Rows that dense passes take at a time, so that their scratch stays in the cache."""
 
 
@@ -70,16 +73,16 @@ def random_start(
     generator = np.random.PCG64(seed)
     generator.advance(first * n_factors)
     random = np.random.Generator(generator).random
-    for a in range(0, last - first, _CHUNK):
-        rows = latent.factors[a : a + _CHUNK, :n_factors]
+    for a in range(0, last - first, CHUNK):
+        rows = latent.factors[a : a + CHUNK, :n_factors]
         rows[:] = (random(rows.shape) - 0.5) * (scale * np.sqrt(12))
-    latent.factors[np.diff(part.rows.indptr) == 0] = 0
+    latent.factors[unseen(part)] = 0
     return latent
 
 
 def given_start(part: Part, given: Latent, bias: bool) -> Latent:
     latent = pad(given)
-    empty = np.diff(part.rows.indptr) == 0
+    empty = unseen(part)
     latent.factors[empty] = 0
     latent.biases[empty | (not bias)] = 0
     return latent
@@ -115,19 +118,22 @@ def rotate(latent: Latent, rotation: Floats, num_threads: int = 1) -> Latent:
 def solve_part(
     part: Part,
     latent: Latent,
+    prior: Floats,
     blocks: Blocks,
     dense: Dense,
     rule: Rule,
     config: CollaborativeConfig,
     relaxation: float,
 ) -> Latent:
-    """Move the part's rows to their minimisers, `relaxation` times the way."""
+    """Move the part's rows to their minimisers, `relaxation` times the way.
+
+    `prior` is where they are drawn to: (n_rows, width), or one row of zeros for all.
+    """
     fixed = _needed(blocks, part.columns)
     factors = np.require(latent.factors, requirements=["C", "W"])
     biases = np.require(latent.biases, requirements=["C", "W"])
-    ridges, bias_ridges = _ridges(part.rows, rule, config)
-    no_prior = frozen(np.zeros((1, factors.shape[1]), np.float32))
-    half = HalfStep(rule, dense, *fixed, ridges, bias_ridges, no_prior, relaxation)
+    ridges, bias_ridges = ridges_of(part.rows, rule, config)
+    half = HalfStep(rule, dense, *fixed, ridges, bias_ridges, frozen(prior), relaxation)
 
     def run(first: int, last: int) -> None:
         if config.solver == "cholesky":
@@ -151,32 +157,40 @@ def observed(
     return float(sum(_over_rows(run, part.rows, config.num_threads)))
 
 
-def penalty(part: Part, latent: Latent, rule: Rule, config: CollaborativeConfig) -> float:
-    ridges, bias_ridges = _ridges(part.rows, rule, config)
+def penalty(
+    part: Part, latent: Latent, prior: Floats, rule: Rule, config: CollaborativeConfig
+) -> float:
+    ridges, bias_ridges = ridges_of(part.rows, rule, config)
     total = 0.0
-    for a in range(0, ridges.size, _CHUNK):
-        x = latent.factors[a : a + _CHUNK].astype(np.float64)
-        b = latent.biases[a : a + _CHUNK].astype(np.float64)
-        total += float(np.einsum("uk,uk,u->", x, x, ridges[a : a + _CHUNK], optimize=False))
-        total += float(bias_ridges[a : a + _CHUNK] @ b**2)
+    for a in range(0, ridges.size, CHUNK):
+        x = latent.factors[a : a + CHUNK].astype(np.float64)
+        x -= prior[a : a + CHUNK] if len(prior) > 1 else prior
+        b = latent.biases[a : a + CHUNK].astype(np.float64)
+        total += float(np.einsum("uk,uk,u->", x, x, ridges[a : a + CHUNK], optimize=False))
+        total += float(bias_ridges[a : a + CHUNK] @ b**2)
     return total
 
 
 def bias_sum(part: Part, latent: Latent) -> tuple[float, int]:
     """Return the sum and the number of the biases of rows with evidence."""
-    seen = np.diff(part.rows.indptr) > 0
+    seen = ~unseen(part)
     return float(latent.biases[seen].sum(dtype=np.float64)), int(seen.sum())
 
 
 def finished(part: Part, latent: Latent, turn: Floats, shift: float, overwrite: bool) -> Latent:
     """Return unpadded factors times `turn`; biases of rows with evidence moved by `shift`."""
-    seen = np.diff(part.rows.indptr) > 0
+    seen = ~unseen(part)
     n_factors = turn.shape[0]
     if overwrite:
         factors = np.ascontiguousarray(rotate(latent, turn).factors[:, :n_factors])
     else:
         factors = latent.factors[:, :n_factors] @ turn
     return Latent(factors, latent.biases + np.where(seen, np.float32(shift), np.float32(0)))
+
+
+def unseen(part: Part) -> NDArray[np.bool_]:
+    """Return (n_rows,) whether a row has no evidence."""
+    return np.asarray(np.diff(part.rows.indptr) == 0)
 
 
 def _needed(blocks: Blocks, columns: NDArray[np.int32]) -> Latent:
@@ -199,7 +213,8 @@ def _needed(blocks: Blocks, columns: NDArray[np.int32]) -> Latent:
     return Latent(frozen(factors), frozen(biases))
 
 
-def _ridges(rows: Sparse, rule: Rule, config: CollaborativeConfig) -> tuple[Floats, Floats]:
+def ridges_of(rows: Sparse, rule: Rule, config: CollaborativeConfig) -> tuple[Floats, Floats]:
+    """Return (n_rows,) lambda of each row's factors, and of its bias."""
     counts = np.diff(rows.indptr).astype(np.float32)
     ridges = np.float32(config.regularization) * counts ** np.float32(
         config.regularization_exponent
@@ -214,7 +229,7 @@ def _over_rows(run: Callable[[int, int], T], rows: Sparse, num_threads: int) -> 
 
 def _chunks(latent: Latent) -> list[int]:
     n = latent.biases.size
-    return [*range(0, n, _CHUNK), n]
+    return [*range(0, n, CHUNK), n]
 
 
 def _in_threads(run: Callable[[int, int], T], bounds: list[int], num_threads: int) -> list[T]:

@@ -3,33 +3,40 @@
 ::
 
     dataset --> catalogue, events --> interactions --> collaborative --+
-       |                                                               |
-       +------> documents -----------------------> text ---------------+--> bundle
-       |                                                               |
-       +------> recordings ----------------------> audio --------------+
+       |                                                    ^          |
+       |                                 (features, if set) |          |
+       +------> documents -----------------------> text ----+----------+--> bundle
+       |                                                    |          |
+       +------> recordings ----------------------> audio ---+----------+
 
 Enters: a `Dataset`, a `Config`, a `Backend`. Leaves: a version in `Models`. A model is trained when
-the dataset has data for it; what was left out, and why, stands in the bundle's facts.
+the dataset has data for it; what was left out, and why, stands in the bundle's facts. With
+``collaborative.features`` labels, text and audio draw the items' vectors too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
-from recsys.audio.model import build_audio
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.audio.model import AudioModel, build_audio
 from recsys.backend import Backend
 from recsys.bundle import BundleWriter, Models
 from recsys.collaborative.als import train
+from recsys.collaborative.checks import MAX_FEATURES
 from recsys.config import Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Events, Interactions, build_interactions, read_events
 from recsys.errors import InputError, UsageError
 from recsys.progress import note
-from recsys.text.model import build_text
+from recsys.text.model import TextModel, build_text, leading_directions
 
-__all__ = ["MODEL_NAMES", "Source", "build", "read_source"]
+__all__ = ["MODEL_NAMES", "Content", "Source", "build", "read_source"]
 
 MODEL_NAMES = ("collaborative", "text", "audio")
 """The three models, in the order in which they are trained."""
@@ -42,6 +49,56 @@ class Source:
     dataset: Dataset
     catalogue: Catalogue
     events: Events
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is said of items and what they sound like; each is found out when first asked for."""
+
+    source: Source
+    config: Config
+
+    @cached_property
+    def text(self) -> TextModel | None:
+        return build_text(self.source.dataset, self.source.catalogue, self.config.text)
+
+    @cached_property
+    def audio(self) -> AudioModel | None:
+        return build_audio(self.source.dataset, self.source.catalogue, self.config.audio)
+
+    def features(self) -> NDArray[np.float32] | None:
+        """Return (n_items, d) what ``collaborative.features`` names; None where there is none.
+
+        Columns are those of text, audio and labels, in this order. Each gives unit rows, or zero
+        rows where it knows nothing; labels are projected where there are more than room is left.
+        """
+        found = [np.zeros((self.source.catalogue.n_items, 0), np.float32)]
+        for name in ("text", "audio", "labels"):
+            if name in self.config.collaborative.features:
+                room = MAX_FEATURES - sum(rows.shape[1] for rows in found)
+                found.append(self._vectors(name, room))
+                if not found[-1].shape[1]:
+                    note(f"collaborative: no {name} to take features from")
+        features = np.concatenate(found, axis=1)
+        return features if features.size else None
+
+    def _vectors(self, name: str, room: int) -> NDArray[np.float32]:
+        if name == "labels":
+            return _label_vectors(self.source.catalogue, max(room, 1))
+        model = self.text if name == "text" else self.audio
+        if model is None:
+            return np.zeros((self.source.catalogue.n_items, 0), np.float32)
+        return model.item_vectors
+
+
+def _label_vectors(catalogue: Catalogue, room: int) -> NDArray[np.float32]:
+    """Return (n_items, at most `room`) unit rows of the editors' tags."""
+    labels = catalogue.labels.matrix()
+    n_labels = np.diff(labels.indptr)
+    labels.data /= np.repeat(np.sqrt(n_labels), n_labels).astype(np.float32)
+    if labels.shape[1] > room:
+        return np.asarray(labels @ leading_directions(labels, room).T, np.float32)
+    return np.asarray(labels.toarray(), np.float32)
 
 
 def read_source(dataset: Dataset) -> Source:
@@ -86,9 +143,10 @@ def build(
     source.catalogue.write(writer)
     interactions.write(writer)
 
+    content = Content(source, config)
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
     for name in (name for name in MODEL_NAMES if name in only):
-        reason = _train(name, source, interactions, config, backend, writer)
+        reason = _train(name, content, interactions, backend, writer)
         if reason:
             left_out[name] = reason
             note(f"{name} left out: {reason}")
@@ -114,28 +172,26 @@ def build(
 
 def _train(
     name: str,
-    source: Source,
+    content: Content,
     interactions: Interactions,
-    config: Config,
     backend: Backend,
     writer: BundleWriter,
 ) -> str:
     """Train one model into the bundle; return why it could not be, or an empty string."""
     if name == "collaborative":
-        explicit = config.collaborative.feedback == "explicit"
+        settings = content.config.collaborative
+        explicit = settings.feedback == "explicit"
         matrix = interactions.ratings if explicit else interactions.evidence
         if not matrix.nnz:
             return "no ratings" if explicit else "no events on items"
-        train(matrix, config.collaborative, backend).write(writer)
+        train(matrix, settings, backend, item_features=content.features()).write(writer)
         return ""
     if name == "text":
-        text = build_text(source.dataset, source.catalogue, config.text)
-        if text is None:
+        if content.text is None:
             return "no documents about known artists"
-        text.write(writer)
+        content.text.write(writer)
         return ""
-    audio = build_audio(source.dataset, source.catalogue, config.audio)
-    if audio is None:
+    if content.audio is None:
         return "no readable recordings"
-    audio.write(writer)
+    content.audio.write(writer)
     return ""

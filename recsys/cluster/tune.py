@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from ray import tune as ray_tune
 from ray.tune.search.optuna import OptunaSearch
 from scipy.sparse import csr_array
@@ -33,7 +34,7 @@ from recsys.data.interactions import build_interactions
 from recsys.data.slices import split
 from recsys.errors import ConfigError, InputError
 from recsys.evaluation.metrics import ranking_metrics, summary
-from recsys.pipeline import Source, read_source
+from recsys.pipeline import Content, Source, read_source
 from recsys.storage import Folder
 
 __all__ = ["tune"]
@@ -104,6 +105,8 @@ class _Task:
     heard: csr_array
     loved: csr_array
     """(n_users, n_items) what listeners newly loved in the tune slice."""
+    features: NDArray[np.float32] | None
+    """(n_items, d) what ``collaborative.features`` names."""
     collaborative: CollaborativeConfig
     metric: str
 
@@ -123,13 +126,14 @@ def _task(source: Source, config: Config) -> _Task:
             f"import more events or enlarge it with --set slices.tune=0.2"
         )
     evidence = base.ratings if explicit else base.evidence
-    return _Task(evidence, base.heard, loved, config.collaborative, config.tune.metric)
+    features = Content(source, config).features()
+    return _Task(evidence, base.heard, loved, features, config.collaborative, config.tune.metric)
 
 
 def _trial(setting: dict[str, Any], task: _Task) -> None:
     """Train with `setting` and report the metric; runs in a worker of Ray."""
     config = replace(task.collaborative, **setting, num_threads=1)
-    factors = train(task.evidence, config, LocalBackend())
+    factors = train(task.evidence, config, LocalBackend(), item_features=task.features)
     listeners = np.flatnonzero(np.diff(task.loved.indptr))
     k = int(task.metric.partition("@")[2])
     ranked, _ = factors.recommend(listeners, k, exclude=task.heard[listeners])

@@ -25,7 +25,7 @@ from recsys.text.cultural import count, weigh
 from recsys.text.documents import Document, read_documents
 from recsys.text.terms import count_terms
 
-__all__ = ["TextModel", "build_text"]
+__all__ = ["TextModel", "build_text", "leading_directions"]
 
 _OVERSAMPLING = 16
 _POWER_ITERATIONS = 3

@@ -92,6 +92,9 @@ class CollaborativeConfig:
     learned along, is the mean of its prior."""
     feature_regularization: float = 10.0
     """Weight of the squared entries of that map; the larger, the less is read from features."""
+    warm_start: bool = True
+    """`recsys train` starts from the version that serves, where its vectors are as long, and turns
+    the result so that items lie where they lay; false forgets what was before."""
     tolerance: float = 0.0
     """Stop when a sweep lowers the loss by less than this share of itself; 0 never stops early."""
     solver: Literal["auto", "cholesky", "cg"] = "auto"

@@ -11,7 +11,8 @@
 
 Enters: a `Dataset`, a `Config`, a `Backend`. Leaves: a version in `Models`. A model is trained when
 the dataset has data for it; what was left out, and why, stands in the bundle's facts. With
-``collaborative.features`` labels, text and audio draw the items' vectors too.
+``collaborative.features`` labels, text and audio draw the items' vectors too. A retraining starts
+from the version that serves, so that neighbours, and maps learned on its vectors, stay stable.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from recsys.audio.model import AudioModel, build_audio
 from recsys.backend import Backend
 from recsys.bundle import BundleWriter, Models
 from recsys.collaborative.als import train
 from recsys.collaborative.checks import MAX_FEATURES
-from recsys.config import Config
+from recsys.collaborative.factors import Factors
+from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Events, Interactions, build_interactions, read_events
-from recsys.errors import InputError, UsageError
+from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
 from recsys.text.model import TextModel, build_text, leading_directions
 
@@ -146,7 +149,7 @@ def build(
     content = Content(source, config)
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
     for name in (name for name in MODEL_NAMES if name in only):
-        reason = _train(name, content, interactions, backend, writer)
+        reason = _train(name, content, interactions, backend, models, writer)
         if reason:
             left_out[name] = reason
             note(f"{name} left out: {reason}")
@@ -175,16 +178,16 @@ def _train(
     content: Content,
     interactions: Interactions,
     backend: Backend,
+    models: Models,
     writer: BundleWriter,
 ) -> str:
     """Train one model into the bundle; return why it could not be, or an empty string."""
     if name == "collaborative":
-        settings = content.config.collaborative
-        explicit = settings.feedback == "explicit"
+        explicit = content.config.collaborative.feedback == "explicit"
         matrix = interactions.ratings if explicit else interactions.evidence
         if not matrix.nnz:
             return "no ratings" if explicit else "no events on items"
-        train(matrix, settings, backend, item_features=content.features()).write(writer)
+        _factors(matrix, content, backend, models).write(writer)
         return ""
     if name == "text":
         if content.text is None:
@@ -195,3 +198,32 @@ def _train(
         return "no readable recordings"
     content.audio.write(writer)
     return ""
+
+
+def _factors(matrix: csr_array, content: Content, backend: Backend, models: Models) -> Factors:
+    """Train, from the version that serves where that is possible, and lie as it does."""
+    settings, features = content.config.collaborative, content.features()
+    former = _former(models, settings) if settings.warm_start else None
+    if former is None:
+        return train(matrix, settings, backend, item_features=features)
+    factors, known = former
+    users = known.users.rows(content.source.catalogue.users.to_arrow())
+    items = known.items.rows(content.source.catalogue.items.to_arrow())
+    start = factors.renumbered(users, items).shaken(settings.seed)
+    trained = train(matrix, settings, backend, initial=start, item_features=features)
+    return trained.aligned_to(factors, items)
+
+
+def _former(models: Models, settings: CollaborativeConfig) -> tuple[Factors, Catalogue] | None:
+    """Return the factors that serve, and of whom; None where a training cannot start there."""
+    if not models.versions():
+        return None
+    try:
+        bundle = models.open()
+        if "collaborative" not in bundle.facts.get("trained", ()):
+            return None
+        factors, known = Factors.read(bundle), Catalogue.read(bundle)
+    except RecsysError as error:
+        note(f"collaborative starts afresh: {error}")
+        return None
+    return (factors, known) if factors.config.factors == settings.factors else None

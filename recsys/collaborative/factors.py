@@ -226,6 +226,17 @@ class Factors:
             item_biases=_taken(self.item_biases, items),
         )
 
+    def shaken(self, seed: int) -> Factors:
+        """Return factors whose items moved by as little as a cold start's are long.
+
+        Exact half-steps never leave the span of where they start: without this, items that are new
+        and dimensions that had died out would add nothing, however much evidence has come since.
+        """
+        n_items, n_factors = self.item_factors.shape
+        scale = 0.1 / np.sqrt(n_factors)
+        moves = np.random.default_rng(seed).normal(0, scale, (n_items, n_factors))
+        return replace(self, item_factors=self.item_factors + moves.astype(np.float32))
+
     def aligned_to(self, former: Factors, items: NDArray[np.integer]) -> Factors:
         """Turn the factors so that items lie where they lay before; no prediction changes.
 

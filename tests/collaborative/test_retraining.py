@@ -82,7 +82,22 @@ def test_a_retraining_lies_where_the_version_before_lay(week, tmp_path):
         return np.linalg.norm(gap) / np.linalg.norm(former.item_factors)
 
     assert moved(seed=5) < 0.5
+    again = np.full(len(following.catalogue.items), -1)
+    again[rows] = np.arange(len(rows))
+    factors = trained(following, models)
+    turned = factors.aligned_to(former, again)
+    np.testing.assert_allclose(turned.item_factors, factors.item_factors, atol=1e-5)
+    models.activate(models.versions()[0])
     assert moved(seed=5, warm_start=False) > 1.0
+
+
+def test_one_sweep_is_enough_where_nothing_changed(week, tmp_path):
+    models = Models(tmp_path / "models")
+    first = trained(week[0], models)
+    again = trained(week[0], models, iterations=1)
+    cold = trained(week[0], models, iterations=1, warm_start=False)
+    best = loss_of(first, week[0])
+    assert loss_of(again, week[0]) < 1.01 * best < 0.98 * loss_of(cold, week[0])
 
 
 def test_items_that_are_new_are_learned_as_well_as_from_the_start(week, tmp_path):
@@ -97,10 +112,10 @@ def test_items_that_are_new_are_learned_as_well_as_from_the_start(week, tmp_path
 def test_dimensions_that_had_died_out_come_back(week, tmp_path):
     first, _ = week
     models = Models(tmp_path / "models")
-    dead = trained(first, models, regularization=3000.0)
-    assert np.abs(dead.item_factors).max() < 1e-3
-    warm = trained(first, models, regularization=0.5)
-    cold = trained(first, models, regularization=0.5, warm_start=False)
+    dead = trained(first, models, regularization=1e6)
+    assert np.abs(dead.item_factors).max() < 1e-9
+    warm = trained(first, models, regularization=0.5, iterations=8)
+    cold = trained(first, models, regularization=0.5, iterations=8, warm_start=False)
     assert loss_of(warm, first) < 1.005 * loss_of(cold, first)
 
 

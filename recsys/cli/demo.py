@@ -33,7 +33,6 @@ def command(
     """Make the demo world, train all, evaluate, print a Discover Weekly, serve."""
     from recsys.backend import LocalBackend
     from recsys.bundle import Models
-    from recsys.cli.evaluate import print_report
     from recsys.config import Config
     from recsys.data.world import make_world
     from recsys.evaluation.protocol import evaluate

@@ -67,9 +67,9 @@ def _print_weekly(models: Models, config: Config, listener: str) -> None:
     week = week_of(datetime.now(UTC).date())
     recommender = HybridRecommender.load(models.open(), config=config.ensemble)
     rows = [
-        (r.rank, r.title, r.artist, f"{r.score:.4f}", r.reasons[0] if r.reasons else "")
+        (r.rank, r.title, r.artist, f"{r.score:.4f}", "; ".join(r.reasons))
         for r in recommender.weekly(listener, week)
     ]
-    columns = ("rank", "title", "artist", "score", "reason")
+    columns = ("rank", "title", "artist", "score", "reasons")
     title = f"Discover Weekly of {listener}, {week}"
     print_table(title, columns, rows, numeric=("rank", "score"))

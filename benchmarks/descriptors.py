@@ -1,6 +1,6 @@
 """Measure key, mode, tempo and metre on rendered folk tunes, beside librosa and Essentia.
 
-    python -m benchmarks.descriptors NOTTINGHAM [--clips 240] [--seed 1] [--peers]
+    python -m benchmarks.descriptors NOTTINGHAM [--clips 300] [--seed 1] [--peers]
 
 NOTTINGHAM is the folder of the Nottingham tunes (ABC and MIDI). Every kind of mode and metre gives
 as many tunes as it has, up to a sixth of the clips; each is arranged by seed (see nottingham.py),
@@ -118,7 +118,7 @@ def report(name: str, answers: list[Answer], truths: list[Arrangement], seconds:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("nottingham", type=Path)
-    parser.add_argument("--clips", type=int, default=240)
+    parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--peers", action="store_true", help="measure librosa and Essentia, too")
     arguments = parser.parse_args()

@@ -116,12 +116,12 @@ def test_play_counts_of_artists_become_lists_for_everyone(tmp_path: Path) -> Non
     assert described["users"] == 1892
     assert described["items"] == 17632
     recsys("train", dataset, models)
-    report = tmp_path / "report.json"
+    report = tmp_path / "report"
     recsys("evaluate", dataset, "--out", report)
     recsys("recommend", models, "--all-users", "-k", "10", "--out", out)
     lists = pq.read_table(out)
     assert lists.column_names == ["user_id", "item_id", "rank", "score"]
     assert lists.num_rows == 1892 * 10
-    measured = json.loads(report.read_text())
+    measured = json.loads((report / "report.json").read_text())
     ndcg = {name: figures["ndcg@10"] for name, figures in measured["rankers"].items()}
     assert ndcg["collaborative"] > 1.5 * ndcg["popularity"] > 1.5 * ndcg["random"]

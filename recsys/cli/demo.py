@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +14,11 @@ from recsys.cli.console import print_table
 if TYPE_CHECKING:
     from recsys.bundle import Models
     from recsys.config import Config
-    from recsys.data.world import World
 
 __all__ = ["command"]
 
-_CLIPS_PER_ARTIST = 3
 _CLIP_S = 10.0
+"""Seconds of sound made of each track."""
 
 
 def command(
@@ -35,7 +35,7 @@ def command(
     from recsys.bundle import Models
     from recsys.cli.evaluate import print_report
     from recsys.config import Config
-    from recsys.data.world import make_world
+    from recsys.data.world import make_world, synthesise
     from recsys.evaluation.protocol import evaluate
     from recsys.pipeline import build, read_source
     from recsys.progress import note
@@ -44,7 +44,7 @@ def command(
     note(f"1/5 the world of seed {seed}, in {dir}")
     world = make_world(dir, seed=seed, scale=scale)
     note("2/5 its sound")
-    _synthesise(world)
+    synthesise(world, duration_s=_CLIP_S, workers=os.cpu_count() or 1)
     note("3/5 training on every event")
     models = Models(dir / "models")
     build(read_source(world.dataset), config, LocalBackend(), models)
@@ -53,25 +53,11 @@ def command(
     note("5/5 a Discover Weekly")
     listener = world.truth.user_ids[0]
     _print_weekly(models, config, listener)
-    print_table("Evaluation", report.columns(), report.rows(), caption="\n".join(report.summary()))
+    print_report(report)
     if not no_serve:
         from recsys.serving.local import serve_models
 
         serve_models(dir / "models", port=port, example=listener)
-
-
-def _synthesise(world: World) -> None:
-    """Write clips of each artist's first few tracks: sound for a stated part of the catalogue."""
-    from recsys.data.world import synthesise
-
-    items = world.dataset.read("items", ["item_id", "artist_id", "kind", "audio_uri"]).to_pylist()
-    taken: dict[str, int] = {}
-    chosen = []
-    for item in items:
-        if item["audio_uri"] and taken.setdefault(item["artist_id"], 0) < _CLIPS_PER_ARTIST:
-            taken[item["artist_id"]] += 1
-            chosen.append(item["item_id"])
-    synthesise(world, chosen, duration_s=_CLIP_S)
 
 
 def _print_weekly(models: Models, config: Config, listener: str) -> None:
@@ -81,9 +67,9 @@ def _print_weekly(models: Models, config: Config, listener: str) -> None:
     week = week_of(datetime.now(UTC).date())
     recommender = HybridRecommender.load(models.open(), config=config.ensemble)
     rows = [
-        (r.rank, r.title, r.artist, f"{r.score:.4f}", r.reasons[0] if r.reasons else "")
+        (r.rank, r.title, r.artist, f"{r.score:.4f}", "; ".join(r.reasons))
         for r in recommender.weekly(listener, week)
     ]
-    columns = ("rank", "title", "artist", "score", "reason")
+    columns = ("rank", "title", "artist", "score", "reasons")
     title = f"Discover Weekly of {listener}, {week}"
     print_table(title, columns, rows, numeric=("rank", "score"))

@@ -1,7 +1,8 @@
 """One way into Ray for every entry point: join the cluster at hand, or start a private one.
 
-A private cluster lives on this machine for the length of a block, listens on loopback, has no
-dashboard, and is closed to everyone else by a token that is never written down.
+A private cluster lives on this machine for the length of a block and has no dashboard. Ray 2.60
+binds its ports to every interface whatever it is told, so a token that is never written down keeps
+everyone else out.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def ray_session(
                 num_cpus=num_cpus,
                 object_store_memory=object_store_bytes,
                 include_dashboard=False,
+                # A laptop's own address changes with its network; this one does not.
                 _node_ip_address="127.0.0.1",
                 **quiet,
             )

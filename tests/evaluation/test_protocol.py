@@ -44,7 +44,7 @@ def test_every_ranker_is_measured_at_both_cut_offs(report: Report):
         "collaborative",
         "text",
         "hybrid",
-        "hybrid, at most 2 an artist",
+        "as served",
         "oracle",
     ]
     for figures in report.rankers.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recsys.serving.problems import Problem
 
 
-def problem(answer: httpx.Response, status: int, name: str) -> dict[str, Any]:
+def problem(answer: httpx2.Response, status: int, name: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()

@@ -56,8 +56,9 @@ class NotFoundError(RecsysError):
         self.id = id
         self.nearest = list(nearest)
         shown = id if len(id) <= 80 else id[:77] + "..."
-        hint = f"; nearest known: {', '.join(map(repr, self.nearest))}" if self.nearest else ""
-        super().__init__(f"no {kind} {shown!r}{hint}")
+        close = ", ".join(map(repr, self.nearest))
+        hint = f"nearest known: {close}" if close else "nothing known looks like it"
+        super().__init__(f"no {kind} {shown!r}; {hint}")
 
 
 class BundleError(RecsysError):

@@ -58,6 +58,8 @@ def build_audio(dataset: Dataset, catalogue: Catalogue, config: AudioConfig) -> 
     """
     listed = dataset.read("items", ["item_id", "audio_uri"])
     listed = listed.filter(pc.is_valid(listed["audio_uri"]))
+    if not listed.num_rows:
+        return None
     rows = catalogue.items.rows(listed["item_id"])
     uris = listed["audio_uri"].to_pylist()
     features: dict[int, NDArray[np.float32]] = {}

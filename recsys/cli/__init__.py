@@ -71,7 +71,8 @@ def main() -> None:
         if debug or error.errno not in _UNUSABLE_FILES:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{os.strerror(error.errno or 0)}; nothing was changed", 1)
+        reason = os.strerror(error.errno or 0)
+        _fail(f"{where}{reason}; what was complete before still is: mend it and repeat", 1)
 
 
 def _application(wanted: str | None) -> typer.Typer:

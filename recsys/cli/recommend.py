@@ -45,6 +45,11 @@ def command(
     if (user is None) == (not all_users):
         raise UsageError("recommend: give either USER or --all-users")
     recommender = HybridRecommender.load(Models(models).open())
+    if not recommender.catalogue.n_users:
+        raise UsageError(
+            f"recommend: version {recommender.version} was trained without listeners; import "
+            f"events and train again, or ask `recsys similar`"
+        )
     if user is not None:
         recommender.catalogue.users.require(user)
     users = recommender.catalogue.users if user is None else [user]

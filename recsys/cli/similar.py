@@ -62,7 +62,7 @@ def command(
         pairs = [{"id": other, "score": score} for other, score in found]
         print_json({"kind": kind, "id": id, "similar": pairs})
     elif not found:
-        note(f"{by} knows nothing of {kind} {id!r}: no neighbours")
+        note(f"{kind} {id!r} has no neighbours by {by}")
     else:
         rows = [
             (place, other, _name(recommender, kind, other), f"{score:.4f}")

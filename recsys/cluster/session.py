@@ -7,11 +7,12 @@ everyone else out.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import ray
@@ -19,7 +20,7 @@ import ray
 from recsys.backend import Backend, LocalBackend
 from recsys.cluster.ray_backend import RayBackend
 
-__all__ = ["backend_of", "ray_session"]
+__all__ = ["backend_of", "ray_session", "unheard"]
 
 _AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 # Ray reads a process's token once, so all private clusters of this process share it.
@@ -66,11 +67,19 @@ def ray_session(
             )
         yield
     finally:
-        ray.shutdown()
+        with unheard():
+            ray.shutdown()
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Keep what Ray says of its own ending off stdout, which is for results."""
+    with redirect_stdout(io.StringIO()):
+        yield
 
 
 @contextmanager

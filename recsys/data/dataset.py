@@ -67,7 +67,7 @@ class Dataset:
         """Open a dataset that must be there; InputError names the next step where it is not."""
         dataset = cls(path)
         if not dataset.parts:
-            raise InputError(f"{path}: no dataset here; make one with `recsys import`")
+            raise InputError(f"{path}: no dataset with rows here; make one with `recsys import`")
         return dataset
 
     def count(self, table: str) -> int:

@@ -109,7 +109,9 @@ class Reasons:
 
     def _popularity(self, item: int) -> list[str]:
         n = len(self._who_played(item))
-        return [f"played by {n:,} listener{'s' if n > 1 else ''}"] if n else []
+        if not n:
+            return ["nobody has played this yet"]
+        return [f"played by {n:,} listener{'s' if n > 1 else ''}"]
 
     def _who_played(self, item: int) -> NDArray[np.int32]:
         return self.listeners.indices[self.listeners.indptr[item] : self.listeners.indptr[item + 1]]

@@ -107,7 +107,7 @@ def served(
         _prepare_environment(private)
         from ray import serve
 
-        from recsys.cluster.session import ray_session
+        from recsys.cluster.session import ray_session, unheard
 
         with ray_session():
             note("starting Ray Serve")
@@ -118,7 +118,8 @@ def served(
                 _wait_until_ready(address)
                 yield address
             finally:
-                serve.shutdown()
+                with unheard():
+                    serve.shutdown()
 
 
 def _check(models: Models, host: str, port: int) -> None:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recsys.ensemble.recommender import SOURCES
-from recsys.errors import UsageError
+from recsys.errors import UsageError, nearest
 from recsys.serving.live import Version
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Weights",
     "checked_kind",
     "checked_length",
+    "only_known",
 ]
 
 
@@ -61,6 +62,20 @@ ArtistId = Annotated[str, _ENCODED, Path(description="Artist.", examples=["artis
 async def _active(request: Request) -> Version:
     version: Version = request.app.state.live.version
     return version
+
+
+async def only_known(request: Request) -> None:
+    """Refuse a query parameter that the route does not document: it would have no effect."""
+    document = request.app.openapi()["paths"][request.scope["route"].path_format]
+    operation = document[request.method.lower()]
+    if "422" not in operation["responses"]:
+        return
+    known = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
+            raise UsageError(f"unknown parameter {name[:80]!r}; {hint}")
 
 
 Active = Annotated[Version, Depends(_active)]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from recsys.data.catalogue import NO_TIME
@@ -31,13 +31,14 @@ from recsys.serving.parameters import (
     Weights,
     checked_kind,
     checked_length,
+    only_known,
 )
 from recsys.serving.playlists import jspf, m3u
 from recsys.serving.problems import documented
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", dependencies=[Depends(only_known)])
 
 _N_TERMS = 20
 _PAGE = Annotated[int, Query(ge=1, le=1000, description="Listeners on a page.")]

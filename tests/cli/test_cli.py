@@ -66,7 +66,7 @@ def test_what_could_not_be_done_is_one_line_and_exit_code_1(tmp_path: Path) -> N
     done = recsys("describe", tmp_path / "absent")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"recsys: {tmp_path}/absent: no dataset here; make one with `recsys import`"
+        f"recsys: {tmp_path}/absent: no dataset with rows here; make one with `recsys import`"
     ]
 
 

@@ -223,4 +223,4 @@ def test_evaluate_prints_a_table(run: Run, demo: Path):
 def test_evaluate_without_a_dataset(run: Run, tmp_path: Path):
     code, _, err = run("evaluate", tmp_path)
     assert code == 1
-    assert "no dataset here; make one with `recsys import`" in err
+    assert "no dataset with rows here; make one with `recsys import`" in err

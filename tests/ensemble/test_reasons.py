@@ -70,14 +70,16 @@ def test_the_number_of_listeners_is_the_last_resort(make, events):
     ]
 
 
-def test_nothing_is_said_of_what_nobody_knows(recommender: HybridRecommender):
-    assert reasons(recommender, "ann", "d1") == []
+def test_of_what_nobody_played_just_that_is_said(recommender: HybridRecommender):
+    assert reasons(recommender, "ann", "d1") == ["nobody has played this yet"]
 
 
 def test_no_sentence_names_what_was_not_played(recommender: HybridRecommender):
     """new follows The Cs but has played nothing."""
     for entry in recommender.recommend("new", 99):
-        assert all(sentence.startswith("played by") for sentence in entry.reasons)
+        assert all(
+            sentence.startswith(("played by", "nobody has played")) for sentence in entry.reasons
+        )
 
 
 def test_the_reason_behind_the_largest_signal_comes_first(recommender: HybridRecommender):

@@ -168,3 +168,17 @@ def test_no_request_makes_the_server_fail(
         assert answer.status_code < 500, (address, query, answer.text)
         if answer.status_code >= 400:
             Problem.model_validate(answer.json())
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("territory=HK", "unknown parameter 'territory'; known: "),
+        ("wieghts=text:1", "unknown parameter 'wieghts'; did you mean weights?"),
+    ],
+)
+def test_a_parameter_without_effect_is_refused(
+    client: TestClient, user: str, query: str, said: str
+) -> None:
+    answer = client.get(f"/v1/users/{user}/recommendations?{query}")
+    assert problem(answer, 422, "invalid-request")["detail"].startswith(said)

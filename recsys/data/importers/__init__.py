@@ -98,7 +98,10 @@ def import_source(
     if any(part.fingerprint == fingerprint for part in dataset.parts):
         return ImportResult({}, 0, 0, True, None, {})
     if form.log and any(part.source == label for part in dataset.parts):
-        progress.note(f"{label} was imported before and has changed: it is added, not replaced")
+        progress.note(
+            f"{label} was imported before and has changed: timed events are added to the earlier "
+            f"ones, untimed counts replace theirs"
+        )
     door = Door(dataset, label, now_ms=int(time.time() * 1000) if now_ms is None else now_ms)
     rows: Counter[str] = Counter()
     keep = False

@@ -27,7 +27,7 @@ worker's rows where they lie.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -40,13 +40,14 @@ from recsys.backend import Backend, Parts
 from recsys.collaborative import kernels, shards
 from recsys.collaborative.checks import check_config, checked_evidence, checked_features
 from recsys.collaborative.factors import Factors
-from recsys.collaborative.kernels import Dense, Rule
+from recsys.collaborative.folding import dense_part, rule_of
+from recsys.collaborative.kernels import Rule
 from recsys.collaborative.prior import ItemPrior, with_cold_items
 from recsys.collaborative.shards import Latent
 from recsys.config import CollaborativeConfig
 from recsys.errors import InputError
 
-__all__ = ["Step", "alternate", "gather", "solve", "train"]
+__all__ = ["Step", "alternate", "gather", "train"]
 
 Side = Literal["users", "items"]
 Floats = NDArray[np.float32]
@@ -130,7 +131,7 @@ def alternate(
     """
     check_config(config)
     evidence = checked_evidence(evidence)
-    rule = _rule(evidence, config)
+    rule = rule_of(evidence, config)
     features = checked_features(item_features, evidence.shape[1])
     problem = _Problem(evidence, features, rule, config, backend)
     users, items = problem.start(initial)
@@ -208,50 +209,6 @@ def gather(
     )
 
 
-def solve(
-    evidence: sp.csr_array,
-    factors: Floats,
-    biases: Floats,
-    config: CollaborativeConfig,
-    *,
-    global_mean: float = 0.0,
-    prior: Floats | None = None,
-) -> tuple[Floats, Floats]:
-    """Return the exact minimiser for each row of `evidence`, the other side being fixed.
-
-    This is the fold-in of new listeners (or, with transposed evidence, of new items).
-
-    Parameters
-    ----------
-    evidence : (m, n_fixed) float32
-    factors, biases : (n_fixed, f) and (n_fixed,) float32
-        The fixed side.
-    prior : (m, f) float32
-        Where each row's factors are drawn to, and what a row without evidence gets; default: zero.
-
-    Returns
-    -------
-    (m, f) and (m,) float32
-    """
-    evidence = checked_evidence(evidence)
-    rule = _rule(evidence, config)._replace(mean=global_mean)
-    fixed = shards.pad(Latent(factors, biases))
-    n_factors = factors.shape[1]
-    dense, rotation = _dense(shards.gram(fixed, n_factors), rule)
-    turn = rotation.astype(np.float32)
-    fixed = shards.rotate(fixed, turn)
-    part = shards.cut(evidence, 0, evidence.shape[0], whole=True)
-    rows = Latent(
-        np.zeros((evidence.shape[0], fixed.factors.shape[1]), np.float32),
-        np.zeros(evidence.shape[0], np.float32),
-    )
-    means = np.zeros((1, n_factors), np.float32) if prior is None else prior @ turn
-    means = shards.pad(Latent(means, rows.biases)).factors
-    exact = replace(config, solver="cholesky")
-    rows = shards.solve_part(part, rows, means, [fixed], dense, rule, exact, 1.0)
-    return np.ascontiguousarray(rows.factors[:, :n_factors] @ turn.T), rows.biases
-
-
 class _Problem:
     """Evidence in both orientations, scattered, and the half-step on it."""
 
@@ -296,7 +253,7 @@ class _Problem:
         backend = self.backend
         threads = self.config.num_threads
         gram = sum(backend.gather(backend.map(shards.gram, fixed, shared=(f, threads))))
-        dense, rotation = _dense(gram, self.rule)
+        dense, rotation = dense_part(gram, self.rule)
         turn = rotation.astype(np.float32)
         fixed = backend.map(shards.rotate, fixed, shared=(turn, threads))
         moving = backend.map(shards.rotate, moving, shared=(turn, threads))
@@ -356,37 +313,3 @@ class _Problem:
             of("users", initial.user_factors, initial.user_biases),
             of("items", initial.item_factors, initial.item_biases),
         )
-
-
-def _dense(gram: Doubles, rule: Rule) -> tuple[Dense, Doubles]:
-    """Turn the fixed side's Gram matrix of [y, b, 1] into `Dense` and the rotation it needs."""
-    f = gram.shape[0] - 2
-    width = kernels.padded(f)
-    zeros = np.zeros(width, np.float32)
-    if not rule.unobserved:
-        ones = shards.frozen(np.full(width, 1e-12, np.float32))
-        return Dense(ones, 0.0, shards.frozen(zeros), shards.frozen(zeros), 0.0), np.eye(f)
-    n = gram[-1, -1]
-    centre = gram[:f, -1] / n if rule.biased and n else np.zeros(f)
-    eigenvalues, rotation = np.linalg.eigh(gram[:f, :f] - n * np.outer(centre, centre))
-    diagonal = np.ones(width, np.float32)
-    diagonal[:f] = rule.unobserved * np.maximum(eigenvalues, 0)
-    rhs = zeros.copy()
-    rhs[:f] = -rule.unobserved * ((gram[:f, f] - centre * gram[f, -1]) @ rotation)
-    turned = zeros.copy()
-    turned[:f] = centre @ rotation
-    return Dense(
-        shards.frozen(diagonal),
-        float(rule.unobserved * n),
-        shards.frozen(turned),
-        shards.frozen(rhs),
-        float(-rule.unobserved * gram[f, -1]),
-    ), rotation
-
-
-def _rule(evidence: sp.csr_array, config: CollaborativeConfig) -> Rule:
-    if config.feedback == "explicit":
-        mean = float(evidence.data.mean(dtype=np.float64)) if evidence.nnz else 0.0
-        return Rule(1.0, 0.0, 0.0, mean, True, config.bias)
-    base = 1.0 if config.confidence == "excess" else 0.0
-    return Rule(base, config.alpha, config.unobserved_weight, 0.0, False, config.bias)

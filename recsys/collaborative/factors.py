@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.bundle import Bundle, BundleWriter
+from recsys.collaborative.folding import solve
 from recsys.config import CollaborativeConfig, Config
 from recsys.errors import UsageError
 from recsys.retrieval.exact import ExactIndex
@@ -291,14 +292,11 @@ class Factors:
         biases: Floats,
         prior: Floats | None = None,
     ) -> tuple[Floats, Floats]:
-        # The training makes Factors, so it can only be imported once this module is there.
-        from recsys.collaborative import als
-
         if evidence.shape[1] != len(factors):
             raise UsageError(
                 f"evidence: want {len(factors)} columns, one per {side}, got {evidence.shape[1]}"
             )
-        return als.solve(
+        return solve(
             evidence, factors, biases, self.config, global_mean=self.global_mean, prior=prior
         )
 

@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
-from recsys.collaborative.als import alternate, gather, solve, train
+from recsys.collaborative.als import alternate, gather, train
+from recsys.collaborative.folding import solve
 from recsys.config import CollaborativeConfig
 from recsys.errors import ConfigError, InputError, UsageError
 

@@ -164,6 +164,8 @@ def _prepare_environment(private: str) -> None:
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Long ids, percent-encoded, must fit in a request line.
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(128 * 1024),
+        # On a busy machine a proxy takes longer than Serve's 5 s to start, and would be killed.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
         # Nobody drains a server that is being ended by hand.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",

@@ -67,7 +67,7 @@ class InteractionsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CollaborativeConfig:
-    """The implicit ALS objective of docs/mathematics and how it is minimised."""
+    """The objective of recsys/collaborative/als.py and how it is minimised."""
 
     factors: int = 40
     """Length of a user's and an item's vector, biases not counted."""

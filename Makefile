@@ -30,7 +30,6 @@ check: env
 	$(BIN)/lint-imports
 
 bench: env
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[bench]'
 	$(BIN)/python benchmarks/als.py
 	$(BIN)/python benchmarks/recommend.py
 

@@ -112,8 +112,8 @@ def served(
         with ray_session():
             note("starting Ray Serve")
             logging.getLogger("ray.serve").setLevel(logging.WARNING)
-            serve.start(http_options={"host": host, "port": port})
             try:
+                serve.start(http_options={"host": host, "port": port})
                 serve.run(build(args), name="recsys", logging_config={"enable_access_log": False})
                 _wait_until_ready(address)
                 yield address

@@ -48,7 +48,8 @@ class Backend(Protocol):
         """Run ``function(part_of_each..., *shared)`` on every worker; results stay there.
 
         A `Blocks` among `shared` arrives readable. `function` must be importable (a module-level
-        function), and must not change its arguments.
+        function). It must not change what is shared; a part that it renews it may overwrite where
+        the memory is writeable, which spends the former handle.
         """
         ...
 

@@ -129,10 +129,19 @@ async def _run(
     for library in ("scrapy", "trafilatura", "htmldate", "charset_normalizer", "py3langid"):
         logging.getLogger(library).addHandler(logging.NullHandler())
     crawler = Crawler(DocumentSpider, _settings(config))
-    await crawler.crawl_async(state=state, config=config, dataset=dataset)
+    crawling = asyncio.ensure_future(
+        crawler.crawl_async(state=state, config=config, dataset=dataset)
+    )
+    try:
+        await asyncio.shield(crawling)
+    except asyncio.CancelledError:
+        # Scrapy breaks off what is under way, and would then ask for the next address.
+        if isinstance(crawler.spider, DocumentSpider):
+            crawler.spider.scheduler.stop()
+        crawling.cancel()
+        await asyncio.wait([crawling])
+        raise
     assert isinstance(crawler.spider, DocumentSpider)
-    if crawler.spider.scheduler.has_pending_requests():
-        raise KeyboardInterrupt  # Scrapy takes the cancellation for an ordinary end
     return crawler.spider, int(crawler.stats.get_value(REQUESTS, 0))
 
 

@@ -45,6 +45,8 @@ class FrontierScheduler(BaseScheduler):
         self._ready: deque[str] = deque()
         self._queued: set[str] = set()
         self._busy: set[str] = set()
+        self.stopped = False
+        """Whether the crawl has been broken off."""
         self._left = spider.config.max_pages - sum(self._state.outcomes().values())
         self.notice(self._state.waiting_hosts())
 
@@ -68,6 +70,10 @@ class FrontierScheduler(BaseScheduler):
         self._busy.discard(host)
         self.notice([host])
 
+    def stop(self) -> None:
+        """Hand out nothing more; what was under way stays for the next crawl."""
+        self.stopped = True
+
     def has_pending_requests(self) -> bool:
         """Tell whether addresses wait or are under way."""
         return bool(self._busy) or (self._left > 0 and bool(self._ready))
@@ -79,7 +85,7 @@ class FrontierScheduler(BaseScheduler):
     def next_request(self) -> Request | None:
         """Return a request to a host that has none under way."""
         for _ in range(len(self._ready)):
-            if self._left <= 0:
+            if self._left <= 0 or self.stopped:
                 return None
             host = self._ready.popleft()
             if host in self._busy:
@@ -146,6 +152,8 @@ class DocumentSpider(Spider):
 
     async def failed(self, failure: Failure) -> None:
         """Deal with a request that had no answer."""
+        if self.scheduler.stopped:
+            return  # broken off by us, which is no fault of the host
         link: Link = failure.request.meta["link"]  # type: ignore[attr-defined]
         error = failure.value
         try:

@@ -20,6 +20,7 @@ from recsys.config.stages import (
     EnsembleConfig,
     EvaluationConfig,
     InteractionsConfig,
+    NetworkConfig,
     ServingConfig,
     SlicesConfig,
     TextConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
+    "NetworkConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
@@ -52,6 +54,7 @@ class Config:
     crawl: CrawlConfig = field(default_factory=CrawlConfig)
     text: TextConfig = field(default_factory=TextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     slices: SlicesConfig = field(default_factory=SlicesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

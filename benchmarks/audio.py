@@ -145,7 +145,8 @@ def page(report: dict) -> str:
     lines += [
         "",
         f"Decoding, descriptors and bands of {SONGS_A_DAY:,} new songs take "
-        f"{SONGS_A_DAY * needed:,.0f} core seconds: a node of {CORES} cores needs {minutes:.1f} minutes a day for them, "
+        f"{SONGS_A_DAY * needed:,.0f} core seconds: a node of {CORES} cores needs "
+        f"{minutes:.1f} minutes a day for them, "
         f"{minutes / 1440:.2%} of its time, if files are read as fast as they are heard.",
     ]
     return "\n".join(lines) + "\n"

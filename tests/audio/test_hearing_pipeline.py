@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from recsys.audio.training import unpacked
@@ -28,6 +29,9 @@ Train = Callable[..., Bundle]
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     made = make_world(tmp_path_factory.mktemp("world"), scale=0.06)
     synthesise(made, duration_s=3.0)
+    new = pa.table({"item_id": ["new"], "audio_uri": ["../audio/t00001.flac"]})
+    with made.dataset.transaction() as transaction:
+        transaction.append("items", [new], source="new", fingerprint="new")
     return made
 
 
@@ -64,16 +68,13 @@ def test_networks_join_the_audio_space_and_are_kept(train: Train, tmp_path: Path
     }  # fmt: skip
 
 
-def test_what_networks_hear_draws_items_that_nobody_played(train: Train, world: World) -> None:
+def test_what_networks_hear_draws_items_that_nobody_played(train: Train) -> None:
     silent = train("collaborative.warm_start=false")
     drawn = train("collaborative.warm_start=false", 'collaborative.features=["audio"]')
-    played = np.zeros(len(drawn.array("collaborative/item_factors")), bool)
-    played[drawn.array("interactions/evidence/indices")] = True
-    heard = np.any(drawn.array("audio/item_vectors"), axis=1)
-    new = heard & ~played
-    assert new.any()
-    assert not silent.array("collaborative/item_factors")[new].any()
-    assert np.any(drawn.array("collaborative/item_factors")[new], axis=1).all()
+    row = drawn.ids("catalogue/items", kind="item").row("new")
+    assert drawn.array("audio/item_vectors")[row].any()
+    assert not silent.array("collaborative/item_factors")[row].any()
+    assert drawn.array("collaborative/item_factors")[row].any()
 
 
 def test_the_weighted_loss_is_reached_by_configuration(train: Train) -> None:

@@ -8,6 +8,7 @@ compares with its mean listener: both move at the next training only.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from recsys.data.interactions import (
 
 __all__ = ["continued", "only"]
 
+Number = TypeVar("Number", bound=np.generic)
 Rows = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 
@@ -153,12 +155,12 @@ def _summed(*parts: tuple[NDArray[np.integer], NDArray[np.floating]]) -> tuple[R
     """Return the distinct columns, ascending, and the sum of what each was given."""
     columns, place = np.unique(np.concatenate([c for c, _ in parts]), return_inverse=True)
     values = np.concatenate([np.asarray(v, np.float64) for _, v in parts])
-    return columns.astype(np.int32), np.bincount(place, values, len(columns))
+    return columns.astype(np.int32), np.bincount(place, values, len(columns)).astype(np.float64)
 
 
 def _latest(
-    *parts: tuple[NDArray[np.integer], NDArray[np.generic]],
-) -> tuple[Rows, NDArray[np.generic]]:
+    *parts: tuple[NDArray[np.integer], NDArray[Number]],
+) -> tuple[Rows, NDArray[Number]]:
     """Return the distinct columns, ascending, and what each was given last."""
     columns = np.concatenate([c for c, _ in parts])[::-1]
     values = np.concatenate([v for _, v in parts])[::-1]
@@ -166,7 +168,7 @@ def _latest(
     return kept.astype(np.int32), values[first]
 
 
-def _row(columns: NDArray[np.integer], data: NDArray[np.generic], width: int) -> csr_array:
+def _row(columns: NDArray[np.integer], data: NDArray[Any], width: int) -> csr_array:
     matrix = csr_array((data, columns, np.array([0, len(columns)], np.int32)), shape=(1, width))
     matrix.has_sorted_indices = True
     matrix.has_canonical_format = True

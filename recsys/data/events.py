@@ -122,7 +122,9 @@ def events_of(rows: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> Events
         kind=np.array([kind_code(r["kind"]) for r in rows], np.int8),
         value=np.array([r["value"] for r in rows], np.float32),
         at=np.array([r["at"] for r in rows], np.int64),
-        ms_played=np.array([-1 if r["ms_played"] is None else r["ms_played"] for r in rows], np.int32),
+        ms_played=np.array(
+            [-1 if r["ms_played"] is None else r["ms_played"] for r in rows], np.int32
+        ),
         organic=np.array([r["organic"] for r in rows], bool),
     )
 

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from recsys.data.tombstones import tombstone
@@ -127,7 +128,9 @@ class EventStore:
             return Added(0, 0, 0)
         sa, table = self._sa, self._tables.events
         now = int(time.time() * 1000)
-        rows = [{**{n: event.get(n) for n in _COLUMNS}, "received_at": now} for event in events]
+        rows: list[dict[str, Any]] = [
+            {**{n: event.get(n) for n in _COLUMNS}, "received_at": now} for event in events
+        ]
 
         def insert(connection: Connection) -> Added:
             gone = self._buried(connection, {row["user_id"] for row in rows}, locked=True)
@@ -140,7 +143,7 @@ class EventStore:
             added = 0
             if new:
                 statement = self._insert(table).values(new).on_conflict_do_nothing()
-                added = int(connection.execute(statement).rowcount)
+                added = len(connection.execute(statement.returning(table.c.seq)).all())
             return Added(added, len(kept) - added, len(rows) - len(kept))
 
         return self._run(insert, write=True)
@@ -180,7 +183,9 @@ class EventStore:
                 lock = "LOCK TABLE recsys_tombstones IN SHARE ROW EXCLUSIVE MODE"
                 connection.execute(sa.text(lock))
             mark = {"user_hash": hash, "at": int(time.time() * 1000)}
-            connection.execute(self._insert(tables.tombstones).values(mark).on_conflict_do_nothing())
+            connection.execute(
+                self._insert(tables.tombstones).values(mark).on_conflict_do_nothing()
+            )
             gone = [
                 connection.execute(sa.delete(table).where(table.c.user_id == user_id)).rowcount
                 for table in (tables.events, tables.exposures)
@@ -209,7 +214,7 @@ class EventStore:
         while after < until:
             some = sa.select(table).where(table.c.seq > after, table.c.seq <= until)
             page = some.order_by(table.c.seq).limit(_BATCH)
-            rows = self._run(lambda c, page=page: [r._asdict() for r in c.execute(page)])
+            rows = self._run(partial(_read_all, page))
             if not rows:
                 return
             after = int(rows[-1]["seq"])
@@ -284,6 +289,10 @@ class EventStore:
                 plain.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             else:
                 plain.exec_driver_sql("VACUUM recsys_events, recsys_exposures")
+
+
+def _read_all(statement: Any, connection: Connection) -> list[dict[str, Any]]:
+    return [row._asdict() for row in connection.execute(statement)]
 
 
 def _storable(user_id: str) -> bool:

@@ -61,9 +61,7 @@ exposures = sa.Table(
 _columns = [column for column in events.c if column.name != "received_at"]
 _mark = sa.select(
     *(sa.cast(sa.null(), column.type).label(column.name) for column in _columns)
-).where(
-    sa.exists(sa.select(tombstones.c.at).where(tombstones.c.user_hash == sa.bindparam("hash")))
-)
+).where(sa.exists(sa.select(tombstones.c.at).where(tombstones.c.user_hash == sa.bindparam("hash"))))
 _theirs = sa.select(*_columns).where(
     events.c.user_id == sa.bindparam("user_id"), events.c.seq > sa.bindparam("after")
 )

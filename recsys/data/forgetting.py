@@ -22,7 +22,7 @@ from recsys.data.dataset import Dataset, Part
 from recsys.data.tables import TABLES
 from recsys.data.tombstones import buried, tombstone
 
-__all__ = ["bury", "forget_rows"]
+__all__ = ["bury", "forget_rows", "names_listener"]
 
 
 def bury(dataset: Dataset, tombstones: Collection[str]) -> None:
@@ -35,6 +35,11 @@ def bury(dataset: Dataset, tombstones: Collection[str]) -> None:
     mark = tombstone("".join(new))
     with dataset.transaction() as transaction:
         transaction.append("tombstones", [rows], source="forget", fingerprint=f"forget:{mark}")
+
+
+def names_listener(dataset: Dataset, user_id: str) -> bool:
+    """Tell whether any part holds rows of a listener."""
+    return any(_count(dataset, part, [tombstone(user_id)]) for part in dataset.parts)
 
 
 def forget_rows(dataset: Dataset) -> int:

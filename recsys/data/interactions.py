@@ -139,7 +139,9 @@ def other_evidence(events: Events, config: InteractionsConfig, now_ms: int) -> N
         factor[kind_code(kind)] = getattr(config, kind)
     factor[kind_code("skip")] = -config.skip
     stars = events.of_kind("rating") * np.float64(config.neutral_stars)
-    return np.asarray(factor[events.kind] * _weights(events, config, now_ms) * (events.value - stars))
+    return np.asarray(
+        factor[events.kind] * _weights(events, config, now_ms) * (events.value - stars)
+    )
 
 
 def _evidence(
@@ -149,7 +151,9 @@ def _evidence(
     about_artist = events.of_kind("artist_visit", "follow") & (events.artist >= 0)
     about_item = (events.item >= 0) & ~events.of_kind("artist_visit", "follow", "stream")
     artists = _Pairs(
-        events.user[about_artist], events.artist[about_artist], (streams.shape[0], catalogue.n_artists)
+        events.user[about_artist],
+        events.artist[about_artist],
+        (streams.shape[0], catalogue.n_artists),
     ).sum(others[about_artist])
     items = _Pairs(events.user[about_item], events.item[about_item], streams.shape)
     total = (streams + items.sum(others[about_item]) + artists @ _spread(catalogue)).tocsr()

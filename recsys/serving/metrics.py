@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 from prometheus_client import (
@@ -24,7 +25,9 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from recsys.ensemble.recommender import Recommendation
-from recsys.serving.live import Version
+
+if TYPE_CHECKING:
+    from recsys.serving.live import Version
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
@@ -67,7 +70,7 @@ class Metrics:
         self._coverage = Gauge(
             "recsys_served_coverage",
             "Share of the catalogue that was listed since the version was loaded.",
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
             registry=own,
         )
         self._events = Counter(
@@ -77,7 +80,7 @@ class Metrics:
             "recsys_version_info",
             "1 for the version that answers.",
             ["version"],
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
             registry=own,
         )
         self._shown_of = ""
@@ -123,8 +126,9 @@ class Metrics:
         rows = rows[rows >= 0]
         self._cold.inc(int((version.recommender.listeners_of[rows] == 0).sum()))
         if self._shown_of != version.name:
+            if self._shown_of:
+                self._info.labels(self._shown_of).set(0)
             self._shown_of, self._shown = version.name, np.zeros(len(version.plays), bool)
-            self._info.clear()
             self._info.labels(version.name).set(1)
         self._shown[rows] = True
         self._coverage.set(float(self._shown.mean()))
@@ -134,5 +138,5 @@ class Metrics:
         if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             return generate_latest(self._registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together)
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)

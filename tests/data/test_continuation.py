@@ -53,8 +53,16 @@ def logs(draw: st.DrawFn) -> list[dict[str, int | float | bool]]:
 
 
 def as_events(rows: list[dict[str, int | float | bool]]) -> Events:
-    types = {"user": np.int32, "item": np.int32, "artist": np.int32, "kind": np.int8,
-             "value": np.float32, "at": np.int64, "ms_played": np.int32, "organic": bool}  # fmt: skip
+    types = {
+        "user": np.int32,
+        "item": np.int32,
+        "artist": np.int32,
+        "kind": np.int8,
+        "value": np.float32,
+        "at": np.int64,
+        "ms_played": np.int32,
+        "organic": bool,
+    }
     return Events(**{n: np.array([r[n] for r in rows], t) for n, t in types.items()})  # type: ignore[arg-type]
 
 

@@ -1,8 +1,8 @@
 """database: the events that a server kept, from its event store into a dataset.
 
-Enters: the address of an `EventStore`. Leaves: its events since the import before, as one more part,
-and its tombstones. The part remembers up to which number it goes, so a version trained on it knows
-which events it has had (`events_until`) and a replica adds the later ones.
+Enters: the address of an `EventStore`. Leaves: its events since the import before, as one more
+part, and its tombstones. The part remembers up to which number it goes, so a version trained on it
+knows which events it has had (`events_until`), and a replica adds the later ones.
 """
 
 from __future__ import annotations

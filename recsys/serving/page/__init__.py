@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import APIRouter
@@ -20,14 +21,26 @@ __all__ = ["pages"]
 pages = APIRouter(include_in_schema=False)
 
 
-def _page(name: str) -> HTMLResponse:
+@dataclass(frozen=True)
+class _Page:
+    """A file and the headers it is sent with."""
+
+    html: str
+    headers: dict[str, str]
+
+    def answer(self) -> HTMLResponse:
+        # A new one each time: what compresses an answer writes into its headers.
+        return HTMLResponse(self.html, headers=self.headers)
+
+
+def _page(name: str) -> _Page:
     html = files(__package__).joinpath(name).read_text(encoding="utf-8")
     policy = {
         "default-src": ["'none'"],
         "script-src": _hashes(html, "script"),
         "style-src": _hashes(html, "style"),
         "connect-src": ["'self'"],
-        "media-src": ["'self'"],
+        "media-src": ["'self'", "blob:"],
         "img-src": ["'self'", "data:"],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],
@@ -39,7 +52,7 @@ def _page(name: str) -> HTMLResponse:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
-    return HTMLResponse(html, headers=headers)
+    return _Page(html, headers)
 
 
 def _hashes(html: str, tag: str) -> list[str]:
@@ -55,10 +68,10 @@ _DOCS = _page("docs.html")
 @pages.get("/")
 async def index() -> HTMLResponse:
     """Show a listener's week."""
-    return _INDEX
+    return _INDEX.answer()
 
 
 @pages.get("/docs")
 async def docs() -> HTMLResponse:
     """Show every address, from the OpenAPI document."""
-    return _DOCS
+    return _DOCS.answer()

@@ -10,13 +10,15 @@ takes seconds.
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.serving.problems import NotReadyError
 from recsys.storage import Folder
 
 if TYPE_CHECKING:
@@ -51,14 +53,32 @@ class Charts:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._lock = Lock()
-        self._drawn: tuple[str, Chart] | None = None
+        self._drawing: tuple[str, Future[Chart]] | None = None
 
-    def of(self, version: Version) -> Chart:
-        """Return the chart of a version; who asks while it is drawn waits for it."""
+    def of(self, version: Version, *, patience_s: float = 5.0) -> Chart:
+        """Return the chart of a version.
+
+        Raises
+        ------
+        NotReadyError
+            Where it is still being drawn after `patience_s`.
+        """
         with self._lock:
-            if self._drawn is None or self._drawn[0] != version.name:
-                self._drawn = version.name, self._read(version)
-            return self._drawn[1]
+            if self._drawing is None or self._drawing[0] != version.name:
+                drawn: Future[Chart] = Future()
+                self._drawing = version.name, drawn
+                Thread(target=self._draw, args=(version, drawn), name="map", daemon=True).start()
+            _, drawn = self._drawing
+        try:
+            return drawn.result(patience_s)
+        except TimeoutError:
+            raise NotReadyError("the map is being drawn; ask again in a moment") from None
+
+    def _draw(self, version: Version, drawn: Future[Chart]) -> None:
+        try:
+            drawn.set_result(self._read(version))
+        except BaseException as error:
+            drawn.set_exception(error)
 
     def _read(self, version: Version) -> Chart:
         file = f"maps/{version.name}.json"

@@ -27,7 +27,7 @@ from recsys.serving.security import allowed
 
 __all__ = ["intake"]
 
-intake = APIRouter(prefix="/v1", dependencies=[Depends(only_known)])
+intake = APIRouter(prefix="/v1")
 _MS = 1000
 _NO_STORE = "no event store is configured; start with --events URL"
 
@@ -36,7 +36,7 @@ _NO_STORE = "no event store is configured; start with --events URL"
     "/events",
     tags=["live"],
     status_code=202,
-    dependencies=[Depends(allowed("write"))],
+    dependencies=[Depends(allowed("write")), Depends(only_known)],
     responses=documented(400, 401, 413, 422),
 )
 def events(
@@ -67,7 +67,7 @@ def events(
 @intake.delete(
     "/users/{user_id:path}",
     tags=["live"],
-    dependencies=[Depends(allowed("admin"))],
+    dependencies=[Depends(allowed("admin")), Depends(only_known)],
     responses=documented(401, 404, 422),
 )
 def forget(request: Request, user_id: UserId) -> schemas.Receipt:

@@ -17,7 +17,7 @@ from recsys.serving.security import allowed
 __all__ = ["health", "metrics", "operations"]
 
 health = APIRouter(prefix="/v1/health", tags=["health"])
-operations = APIRouter(prefix="/v1", dependencies=[Depends(only_known)], tags=["models"])
+operations = APIRouter(prefix="/v1", tags=["models"])
 metrics = APIRouter(tags=["health"])
 
 
@@ -33,7 +33,11 @@ async def ready(version: Active) -> schemas.Health:
     return schemas.Health(status="ready")
 
 
-@operations.get("/models", dependencies=[Depends(allowed("read"))], responses=documented(401, 422))
+@operations.get(
+    "/models",
+    dependencies=[Depends(allowed("read")), Depends(only_known)],
+    responses=documented(401, 422),
+)
 def models(version: Active, request: Request) -> schemas.ModelVersions:
     """List the trained versions and say which one answers."""
     followed = desk_of(request).live
@@ -50,7 +54,7 @@ def models(version: Active, request: Request) -> schemas.ModelVersions:
 
 @operations.post(
     "/models/{version}/activate",
-    dependencies=[Depends(allowed("admin"))],
+    dependencies=[Depends(allowed("admin")), Depends(only_known)],
     responses=documented(401, 404, 409, 422),
 )
 def activate(

@@ -106,7 +106,7 @@ def test_a_real_server_answers_and_ends_cleanly(
     odd = get(f"/v1/items/{quote(ODD_ID, safe='')}")
     assert isinstance(odd, dict) and odd["item_id"] == ODD_ID
     with urlopen(address, timeout=30) as page:
-        assert page.read() == (ROOT / "recsys/serving/page/index.html").read_bytes()
+        assert b"Discover Weekly" in page.read()
 
     proxy = sockets_of("haproxy", os.getsid(process.pid))
     assert proxy, "HAProxy must be running"

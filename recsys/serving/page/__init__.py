@@ -1,7 +1,7 @@
 """The web pages: plain files without a build step, sent under a strict policy.
 
-Enters: index.html and docs.html beside this file, each whole in itself. Leaves: a router. The
-policy lets a browser run exactly the script and style that stand in the file (by their hashes) and
+Enters: index.html with its style and scripts, and docs.html, beside this file. Leaves: a router
+that sends each as one file. The policy lets a browser run exactly the script and style that stand in the file (by their hashes) and
 talk to this server only, so a title that holds HTML can do nothing even if a page had a fault.
 """
 
@@ -33,8 +33,21 @@ class _Page:
         return HTMLResponse(self.html, headers=self.headers)
 
 
-def _page(name: str) -> _Page:
-    html = files(__package__).joinpath(name).read_text(encoding="utf-8")
+_SCRIPTS = ("art", "server", "signals", "listener", "details", "atlas", "page")
+"""The parts of the page's script, in the order in which they rest on each other."""
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _assembled() -> str:
+    script = "".join(_read(f"{name}.js") for name in _SCRIPTS)
+    html = _read("index.html").replace("</style>", _read("style.css") + "</style>")
+    return html.replace("</script>", script + "</script>")
+
+
+def _page(html: str) -> _Page:
     policy = {
         "default-src": ["'none'"],
         "script-src": _hashes(html, "script"),
@@ -61,8 +74,8 @@ def _hashes(html: str, tag: str) -> list[str]:
     return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
 
 
-_INDEX = _page("index.html")
-_DOCS = _page("docs.html")
+_INDEX = _page(_assembled())
+_DOCS = _page(_read("docs.html"))
 
 
 @pages.get("/")

@@ -131,7 +131,8 @@ def alternate(
     """
     check_config(config)
     evidence = checked_evidence(evidence)
-    rule = rule_of(evidence, config)
+    mean = float(evidence.data.mean(dtype=np.float64)) if evidence.nnz else 0.0
+    rule = rule_of(config, mean)
     features = checked_features(item_features, evidence.shape[1])
     problem = _Problem(evidence, features, rule, config, backend)
     users, items = problem.start(initial)

@@ -28,8 +28,10 @@ __all__ = [
     "Part",
     "balanced",
     "cut",
+    "frozen",
     "given_start",
     "gram",
+    "in_threads",
     "observed",
     "pad",
     "penalty",
@@ -98,7 +100,7 @@ def gram(latent: Latent, n_factors: int, num_threads: int = 1, dtype: str = "flo
         return (extended.T @ extended).astype(np.float64)
 
     total: Doubles = np.zeros((n_factors + 2, n_factors + 2))
-    for part in _in_threads(of_rows, _chunks(latent), num_threads):
+    for part in in_threads(of_rows, _chunks(latent), num_threads):
         total += part
     return total
 
@@ -111,7 +113,7 @@ def rotate(latent: Latent, rotation: Floats, num_threads: int = 1) -> Latent:
         rows = factors[first:last, : rotation.shape[0]]
         rows[:] = rows @ rotation
 
-    _in_threads(turn, _chunks(latent), num_threads)
+    in_threads(turn, _chunks(latent), num_threads)
     return Latent(factors, latent.biases)
 
 
@@ -224,7 +226,7 @@ def ridges_of(rows: Sparse, rule: Rule, config: CollaborativeConfig) -> tuple[Fl
 
 def _over_rows(run: Callable[[int, int], T], rows: Sparse, num_threads: int) -> list[T]:
     """Run ``run(first, last)`` over all rows in ranges of like cost."""
-    return _in_threads(run, balanced(rows.indptr, 64).tolist(), num_threads)
+    return in_threads(run, balanced(rows.indptr, 64).tolist(), num_threads)
 
 
 def _chunks(latent: Latent) -> list[int]:
@@ -232,10 +234,11 @@ def _chunks(latent: Latent) -> list[int]:
     return [*range(0, n, CHUNK), n]
 
 
-def _in_threads(run: Callable[[int, int], T], bounds: list[int], num_threads: int) -> list[T]:
+def in_threads(run: Callable[[int, int], T], bounds: list[int], num_threads: int) -> list[T]:
+    """Return ``run(first, last)`` for each pair of neighbouring bounds; 0 threads: all cores."""
     # Our own threads also for matrix products: BLAS threads wait for each other at every chunk.
     threads = num_threads or int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    if threads == 1:
+    if threads == 1 or len(bounds) == 2:
         return [run(first, last) for first, last in pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, bounds[:-1], bounds[1:]))

@@ -50,13 +50,13 @@ def solve(
     (m, f) and (m,) float32
     """
     evidence = checked_evidence(evidence)
-    rule = rule_of(evidence, config)._replace(mean=global_mean)
+    rule = rule_of(config, global_mean)
     fixed = shards.pad(Latent(factors, biases))
     n_factors = factors.shape[1]
     dense, rotation = dense_part(shards.gram(fixed, n_factors), rule)
     turn = rotation.astype(np.float32)
     fixed = shards.rotate(fixed, turn)
-    part = shards.cut(evidence, 0, evidence.shape[0], whole=True)
+    part = shards.whole_part(shards.sparse_rows(evidence, 0, evidence.shape[0]), len(factors))
     rows = Latent(
         np.zeros((evidence.shape[0], fixed.factors.shape[1]), np.float32),
         np.zeros(evidence.shape[0], np.float32),
@@ -68,10 +68,9 @@ def solve(
     return np.ascontiguousarray(rows.factors[:, :n_factors] @ turn.T), rows.biases
 
 
-def rule_of(evidence: sp.csr_array, config: CollaborativeConfig) -> Rule:
+def rule_of(config: CollaborativeConfig, mean: float) -> Rule:
     """Return how a value becomes confidence and target; stars are counted from their mean."""
     if config.feedback == "explicit":
-        mean = float(evidence.data.mean(dtype=np.float64)) if evidence.nnz else 0.0
         return Rule(1.0, 0.0, 0.0, mean, True, config.bias)
     base = 1.0 if config.confidence == "excess" else 0.0
     return Rule(base, config.alpha, config.unobserved_weight, 0.0, False, config.bias)

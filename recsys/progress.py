@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
-__all__ = ["Reporter", "measure", "note", "report_to", "step", "track"]
+__all__ = ["Reporter", "current", "measure", "note", "report_to", "step", "track"]
 
 T = TypeVar("T")
 
@@ -34,13 +34,18 @@ _reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
 
 
 @contextmanager
-def report_to(reporter: Reporter) -> Iterator[None]:
-    """Send what is said inside the block to `reporter`."""
+def report_to(reporter: Reporter | None) -> Iterator[None]:
+    """Send what is said inside the block to `reporter`, or to nobody."""
     token = _reporter.set(reporter)
     try:
         yield
     finally:
         _reporter.reset(token)
+
+
+def current() -> Reporter | None:
+    """Return who listens, for a reporter that hands on what it hears."""
+    return _reporter.get()
 
 
 def note(line: str) -> None:

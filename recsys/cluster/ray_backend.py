@@ -117,10 +117,11 @@ class RayBackend:
         self.workers = []
 
     def renew(self) -> None:
-        self.close()
+        """Keep the actors that still answer, emptied, and start others where there is room."""
         self._dropped.clear()
+        self.workers = self._answering([worker.actor for worker in self.workers])
         room = int(_cpus() // self._num_cpus)
-        self.workers = self._started(max(1, min(self._wanted, room)))
+        self.workers += self._started(min(self._wanted, room) - len(self.workers))
         if not self.workers:
             raise WorkersLostError(
                 f"no worker started within {self._start_timeout_s:g} s; look after the cluster, "
@@ -128,7 +129,6 @@ class RayBackend:
             )
 
     def _started(self, n_workers: int) -> list[Worker]:
-        """Return the actors that start in time; the others are given up."""
         actor: Any = ray.remote(_Actor)
         actor = actor.options(
             num_cpus=self._num_cpus,
@@ -137,15 +137,19 @@ class RayBackend:
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, str(self._num_cpus))},
         )
-        actors = [actor.remote() for _ in range(n_workers)]
-        answers = [one.place.remote() for one in actors]
-        ray.wait(answers, num_returns=n_workers, timeout=self._start_timeout_s)
+        return self._answering([actor.remote() for _ in range(n_workers)])
+
+    def _answering(self, actors: list[Any]) -> list[Worker]:
+        """Return the actors that answer in time, with nothing held; the others are given up."""
+        answers = [actor.begin.remote() for actor in actors]
+        if answers:
+            ray.wait(answers, num_returns=len(answers), timeout=self._start_timeout_s)
         there = []
-        for one, answer in zip(actors, answers, strict=True):
+        for actor, answer in zip(actors, answers, strict=True):
             try:
-                there.append(Worker(one, *ray.get(answer, timeout=0)))
+                there.append(Worker(actor, *ray.get(answer, timeout=0)))
             except (GetTimeoutError, *_LOST):
-                ray.kill(one)
+                ray.kill(actor)
         return there
 
     @property
@@ -283,8 +287,9 @@ class _Actor:
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
 
-    def place(self) -> tuple[str, int]:
-        """Return the node and the process."""
+    def begin(self) -> tuple[str, int]:
+        """Let go of everything; return the node and the process."""
+        self._values.clear()
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def keep(self, dropped: list[str], key: str, value: Any) -> None:
@@ -300,8 +305,8 @@ class _Actor:
         self._drop(dropped)
         values = self._result(call)
         yield [_size(value) for value in values]
-        for value in values:  # Ray calls send() on generators, which `yield from` hands to the list
-            yield value
+        # Not from the list itself: Ray calls send(), which only generators have.
+        yield from (value for value in values)
 
     def give(self, key: str) -> Any:
         return self._values[key]

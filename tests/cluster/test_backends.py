@@ -15,7 +15,7 @@ import ray
 
 from recsys.backend import LocalBackend
 from recsys.cluster import RayBackend, ray_session
-from recsys.errors import InputError, UsageError
+from recsys.errors import InputError, UsageError, WorkersLostError
 from recsys.progress import report_to
 
 
@@ -124,10 +124,15 @@ def test_exchange_takes_parts_then_shared(backend):
 def test_a_renewed_backend_holds_nothing_and_works(cluster):
     backend = RayBackend(2)
     try:
-        before = {worker.pid for worker in backend.workers}
+        kept, lost = (worker.pid for worker in backend.workers)
         backend.scatter([1, 2])
+        os.kill(lost, signal.SIGKILL)
+        with pytest.raises(WorkersLostError, match="ActorDiedError"):
+            backend.scatter([1, 2])
         backend.renew()
-        assert not before & {worker.pid for worker in backend.workers}
+        assert kept in {worker.pid for worker in backend.workers}
+        assert lost not in {worker.pid for worker in backend.workers}
+        assert ray.get([worker.actor.held.remote() for worker in backend.workers]) == [0, 0]
         assert backend.gather(backend.scatter([3, 4])) == [3, 4]
     finally:
         backend.close()

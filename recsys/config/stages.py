@@ -87,6 +87,10 @@ class CollaborativeConfig:
     warm_start: bool = True
     """`recsys train` starts from the version that serves, where its vectors are as long, and turns
     the result so that items lie where they lay; false forgets what was before."""
+    loss_every: int = 0
+    """Sweeps between two looks at the loss, which cost a pass each; 0: only for tolerance."""
+    checkpoint_every: int = 5
+    """Sweeps between checkpoints, from which a training goes on after a failure; 0 for none."""
     tolerance: float = 0.0
     """Stop when a sweep lowers the loss by less than this share of itself; 0 never stops early."""
     solver: Literal["auto", "cholesky", "cg"] = "auto"

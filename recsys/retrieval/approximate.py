@@ -78,7 +78,7 @@ class ApproximateIndex:
         n = len(self.exact)
         if graph.shape != (n, LINKS) or graph.dtype != np.int32:
             raise UsageError(f"graph: want int32 ({n}, {LINKS}), got {graph.dtype} {graph.shape}")
-        if graph.size and not (-1 <= graph.min() and graph.max() < n):
+        if graph.size and not (graph.min() >= -1 and graph.max() < n):
             raise UsageError(f"graph: want rows below {n}, got {graph.min()} to {graph.max()}")
         place = np.empty(n, np.int32)
         place[self.exact.order] = np.arange(n, dtype=np.int32)

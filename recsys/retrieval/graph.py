@@ -13,12 +13,18 @@ construction for generic similarity measures, WWW 2011), of which nothing else i
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.retrieval.exact import ExactIndex
+
+if TYPE_CHECKING:
+    from recsys.retrieval.approximate import ApproximateIndex
+
+    Index = ExactIndex | ApproximateIndex
 
 __all__ = ["LINKS", "grown_graph", "neighbour_graph"]
 
@@ -62,24 +68,31 @@ def neighbour_graph(
     return graph
 
 
-def grown_graph(graph: Rows, vectors: Floats, biases: Floats | None, near: Rows) -> Rows:
+def grown_graph(index: Index, graph: Rows, vectors: Floats, biases: Floats | None = None) -> Rows:
     """Add rows to a graph without building it again.
 
     Parameters
     ----------
+    index
+        Over the first rows; finds the new ones' neighbours among them.
     graph
         (n_before, LINKS) of the first rows.
     vectors, biases
         (n, d) and (n,) of all rows, the new ones last.
-    near
-        (n - n_before, m) int32 rows of largest product with each new row, the other new ones among
-        them, best first, -1 padded.
     """
     n_before, n = len(graph), len(vectors)
     heights = np.zeros(n, np.float32) if biases is None else biases.astype(np.float32)
+    fresh = np.ascontiguousarray(vectors[n_before:])
+    own = ExactIndex(fresh, heights[n_before:])
+    # As a neighbour a row weighs its product with the bias; an order by that is near enough.
+    found = [index.search(fresh, _SOUGHT), own.search(fresh, _SOUGHT)]
+    rows = np.hstack([found[0][0], np.where(found[1][0] >= 0, found[1][0] + n_before, -1)])
+    best = np.argsort(-np.hstack([scores for _, scores in found]), axis=1, kind="stable")
+    near = np.take_along_axis(rows, best, axis=1).astype(np.int32)
+    near[~(fresh != 0).any(axis=1)] = -1
     whole = np.full((n, LINKS), -1, np.int32)
     whole[:n_before] = graph
-    _link(whole, n_before, near.astype(np.int32), np.ascontiguousarray(vectors), heights)
+    _link(whole, n_before, near, np.ascontiguousarray(vectors), heights)
     return whole
 
 

@@ -77,14 +77,14 @@ def test_what_was_heard_is_walked_through_and_not_returned(made):
 
 def test_never_fewer_than_exist(made):
     """A graph without links finds nothing but its entries, and yet everybody gets k."""
-    index, exact, queries = made
+    _, exact, queries = made
     lame = ApproximateIndex(
         exact.vectors[np.argsort(exact.order)],
         exact.biases[np.argsort(exact.order)],
         graph=np.full((N, LINKS), -1, np.int32),
     )
     heard = csr_array(np.tile(np.isin(np.arange(N), exact.order[:100]), (len(queries), 1)))
-    rows, scores = lame.search(queries, K, exclude=heard)
+    rows, _ = lame.search(queries, K, exclude=heard)
     np.testing.assert_array_equal(rows, exact.search(queries, K, exclude=heard)[0])
     few = np.isin(np.arange(N), [5, 7])
     assert set(lame.search(queries, 3, allowed=few)[0].ravel().tolist()) == {5, 7, -1}
@@ -125,8 +125,8 @@ def test_items_are_added_without_building_again():
     vectors, biases, queries = catalogue(np.random.default_rng(5))
     before = 1_600
     graph = neighbour_graph(vectors[:before], biases[:before])
-    near = ExactIndex(vectors, biases).search(vectors[before:], 24)[0]
-    grown = grown_graph(graph, vectors, biases, near)
+    index = ApproximateIndex(vectors[:before], biases[:before], graph=graph)
+    grown = grown_graph(index, graph, vectors, biases)
     assert grown.shape == (N, LINKS)
     np.testing.assert_array_equal(graph, neighbour_graph(vectors[:before], biases[:before]))
     index = ApproximateIndex(vectors, biases, graph=grown, breadth=40)

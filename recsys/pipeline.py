@@ -41,6 +41,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.interactions import Events, Interactions, build_interactions, read_events
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
+from recsys.retrieval import catalogue_graph
 from recsys.text.model import TextModel, build_text, leading_directions
 
 __all__ = ["MODEL_NAMES", "Content", "Source", "build", "read_source"]
@@ -215,17 +216,38 @@ def _train(
         matrix = interactions.ratings if explicit else interactions.evidence
         if not matrix.nnz:
             return "no ratings" if explicit else "no events on items"
-        _factors(matrix, content, backend, models, checkpoints).write(writer)
+        factors = _factors(matrix, content, backend, models, checkpoints)
+        factors.write(writer)
+        _write_graph(writer, name, factors.item_factors, factors.item_biases)
         return ""
     if name == "text":
         if content.text is None:
             return "no documents about known artists"
         content.text.write(writer)
+        _write_graph(writer, name, content.text.item_vectors)
         return ""
     if content.audio is None:
         return "no readable recordings"
     content.audio.write(writer)
+    _write_graph(writer, name, content.audio.item_vectors)
     return ""
+
+
+def _write_graph(
+    writer: BundleWriter,
+    name: str,
+    vectors: NDArray[np.float32],
+    biases: NDArray[np.float32] | None = None,
+) -> None:
+    """Store how a large catalogue's items lie to each other, so that serving need not look at all.
+
+    Where a walk would find too little, none is stored and the search stays exact.
+    """
+    graph, recall = catalogue_graph(vectors, biases)
+    if graph is not None:
+        writer.add(f"neighbours/{name}", graph)
+    elif recall < 1:
+        note(f"{name}: a walk finds {recall:.0%} of the nearest items; the search stays exact")
 
 
 def _factors(

@@ -39,9 +39,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", help="folder or bucket of trained versions")
     parser.add_argument("--host", help="address that the proxies listen on")
     parser.add_argument("--port", type=int, help="port that the proxies listen on")
-    parser.add_argument("--replicas", type=int, help="processes that answer")
+    parser.add_argument("--replicas", type=int, help="processes that answer; on every node so many")
     parser.add_argument(
-        "--every-node", action="store_true", help="a proxy on every node, not on the head alone"
+        "--every-node", action="store_true", help="answer on every node, not on the head alone"
     )
     parser.add_argument("--dashboard", default=DASHBOARD, help=f"default: {DASHBOARD}")
     parser.add_argument("--timeout", type=float, default=180.0, help="seconds to wait; default 180")
@@ -65,12 +65,25 @@ def _configuration(options: argparse.Namespace) -> dict[str, Any]:
         (at, "host", options.host),
         (at, "port", options.port),
         (deployment, "num_replicas", options.replicas),
-        (config, "proxy_location", "EveryNode" if options.every_node else None),
     )
     for section, key, value in wanted:
         if value is not None:
             section[key] = value
+    if options.every_node:
+        # Serve puts a proxy only where a replica is.
+        on_each = int(deployment.setdefault("num_replicas", 1))
+        deployment |= {"max_replicas_per_node": on_each, "num_replicas": on_each * _n_nodes()}
+        config["proxy_location"] = "EveryNode"
     return config
+
+
+def _n_nodes() -> int:
+    import ray
+
+    ray.init(address="auto", log_to_driver=False)
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    ray.shutdown()
+    return len(alive)
 
 
 def _wait(client: Any, timeout_s: float) -> str | None:
@@ -80,11 +93,10 @@ def _wait(client: Any, timeout_s: float) -> str | None:
     while time.monotonic() < deadline:
         details = client.get_serve_details()
         applications = details["applications"].values()
-        proxies = details["proxies"].values()
         states = [application["status"] for application in applications]
         if "DEPLOY_FAILED" in states or "UNHEALTHY" in states:
             return "; ".join(application["message"] for application in applications)
-        if set(states) == {"RUNNING"} and {proxy["status"] for proxy in proxies} == {"HEALTHY"}:
+        if set(states) == {"RUNNING"} and _proxies_answer(details):
             return None
         now = ", ".join(states)
         if now != said:
@@ -92,6 +104,20 @@ def _wait(client: Any, timeout_s: float) -> str | None:
             said = now
         time.sleep(0.5)
     return f"not running after {timeout_s:g} s; `serve status` says more"
+
+
+def _proxies_answer(details: dict[str, Any]) -> bool:
+    """Tell whether there is a working proxy wherever there is a replica."""
+    deployments = [
+        deployment
+        for application in details["applications"].values()
+        for deployment in application["deployments"].values()
+    ]
+    nodes = {replica["node_id"] for deployment in deployments for replica in deployment["replicas"]}
+    healthy = [
+        proxy["node_id"] for proxy in details["proxies"].values() if proxy["status"] == "HEALTHY"
+    ]
+    return bool(healthy) and (details["proxy_location"] != "EveryNode" or nodes <= set(healthy))
 
 
 if __name__ == "__main__":

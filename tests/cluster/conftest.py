@@ -120,7 +120,14 @@ class Operator:
     def on(self, host: Host, command: str, *, timeout_s: float = 120) -> str:
         """Run a line of shell on a host, as a login would."""
         key = str(self.home / ".ssh/id_ed25519")
-        options = ["-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+        options = [
+            "-i",
+            key,
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+        ]
         line = f"bash --login -c -i {shlex.quote('source ~/.bashrc; ' + command)}"
         options += ["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
         return self.run("ssh", *options, f"root@{host.address}", line, timeout_s=timeout_s)
@@ -139,7 +146,9 @@ def _missing() -> str | None:
         return "namespaces want root: run the tests as root"
     absent = [tool for tool in TOOLS if _tool(tool) is None]
     if absent:
-        return f"{', '.join(absent)} missing: install openssh-server, rsync, iproute2 and util-linux"
+        return (
+            f"{', '.join(absent)} missing: install openssh-server, rsync, iproute2 and util-linux"
+        )
     probe = f"recsys{os.getpid()}"
     tried = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
     subprocess.run(["ip", "netns", "del", probe], capture_output=True)
@@ -192,7 +201,10 @@ def _boot(n: int, address: str, bridge: str, folder: Path, shared: Path, home: P
     _ip("netns", "add", namespace)
     _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
     _ip("link", "set", cable, "master", bridge, "up")
-    for arguments in (("addr", "add", f"{address}/24", "dev", "eth0"), ("link", "set", "eth0", "up")):
+    for arguments in (
+        ("addr", "add", f"{address}/24", "dev", "eth0"),
+        ("link", "set", "eth0", "up"),
+    ):
         _ip("-n", namespace, *arguments)
     _keygen(own / "host_key")
     (own / "authorized_keys").write_text((home / ".ssh/id_ed25519.pub").read_text())

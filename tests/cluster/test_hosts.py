@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 PORT = 8000
-NODES = 'python -c "import ray; ray.init(log_to_driver=False); print(*(n[\'NodeManagerAddress\'] for n in ray.nodes() if n[\'Alive\']))"'
+NODES = "python -c \"import ray; ray.init(log_to_driver=False); print(*(n['NodeManagerAddress'] for n in ray.nodes() if n['Alive']))\""
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,22 @@ def cluster(operator: Any) -> Iterator[Any]:
     joined(operator, len(operator.hosts))
     yield operator
     operator.ray("down")
+    # The head is stopped; the workers stop when they have missed it for a minute.
     for host in operator.hosts:
-        left = operator.on(host, "ps -eo comm,args")
-        assert not [line for line in left.splitlines() if "ray" in line or "haproxy" in line], left
+        if host.process.poll() is None:
+            emptied(operator, host)
+
+
+def emptied(operator: Any, host: Any) -> None:
+    """Wait until nothing of Ray runs on a host."""
+    deadline = time.monotonic() + 180
+    while True:
+        running = operator.on(host, "ps -eo args").splitlines()
+        left = [line for line in running if "ray::" in line or "/ray" in line]
+        if not left:
+            return
+        assert time.monotonic() < deadline, "\n".join(left)
+        time.sleep(1)
 
 
 def joined(operator: Any, n_hosts: int) -> None:
@@ -114,7 +127,7 @@ def test_nobody_without_the_token_gets_in(cluster: Any) -> None:
 
 def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None:
     config = "~/recsys/serve_config.yaml"
-    options = ["--models", str(models), "--host", "0.0.0.0", "--replicas", "3", "--every-node"]
+    options = ["--models", str(models), "--host", "0.0.0.0", "--every-node"]
     cluster.ray("submit", "scripts/deploy.py", "--", config, *options)
     first, second, victim = cluster.hosts
     for host in cluster.hosts:
@@ -189,7 +202,9 @@ def tunnel(operator: Any, port: int) -> Iterator[int]:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as ssh:
         try:
             deadline = time.monotonic() + 30
-            while subprocess.run(["bash", "-c", f": </dev/tcp/127.0.0.1/{local}"], capture_output=True).returncode:
+            while subprocess.run(
+                ["bash", "-c", f": </dev/tcp/127.0.0.1/{local}"], capture_output=True
+            ).returncode:
                 assert time.monotonic() < deadline and ssh.poll() is None
                 time.sleep(0.1)
             yield local

@@ -117,7 +117,7 @@ def _proxies_answer(details: dict[str, Any]) -> bool:
     healthy = [
         proxy["node_id"] for proxy in details["proxies"].values() if proxy["status"] == "HEALTHY"
     ]
-    return bool(healthy) and (details["proxy_location"] != "EveryNode" or nodes <= set(healthy))
+    return bool(healthy) and (details["proxy_location"] != "EveryNode" or nodes <= healthy)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import os
 import secrets
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -201,11 +200,8 @@ def _boot(n: int, address: str, bridge: str, folder: Path, shared: Path, home: P
     _ip("netns", "add", namespace)
     _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
     _ip("link", "set", cable, "master", bridge, "up")
-    for arguments in (
-        ("addr", "add", f"{address}/24", "dev", "eth0"),
-        ("link", "set", "eth0", "up"),
-    ):
-        _ip("-n", namespace, *arguments)
+    _ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
+    _ip("-n", namespace, "link", "set", "eth0", "up")
     _keygen(own / "host_key")
     (own / "authorized_keys").write_text((home / ".ssh/id_ed25519.pub").read_text())
     (own / "sshd_config").write_text(SSHD_CONFIG.format(address=address, folder=own))
@@ -217,7 +213,7 @@ def _boot(n: int, address: str, bridge: str, folder: Path, shared: Path, home: P
         name=name,
         shared=" ".join(shlex.quote(str(path)) for path in needed),
         folder=own,
-        home=os.path.expanduser("~"),
+        home=str(Path.home()),
         sshd=_tool("sshd"),
     )
     inside = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -227,8 +223,7 @@ def _boot(n: int, address: str, bridge: str, folder: Path, shared: Path, home: P
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={"PATH": os.environ["PATH"], "HOME": os.path.expanduser("~"), "LANG": "C.UTF-8"},
-            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, []),
+            env={"PATH": os.environ["PATH"], "HOME": str(Path.home()), "LANG": "C.UTF-8"},
         )
     return Host(name, address, namespace, own, process)
 

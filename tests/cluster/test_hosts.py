@@ -6,13 +6,13 @@ The tests run in their order and build on each other, as the days of a cluster d
 from __future__ import annotations
 
 import json
-import os
+import socket
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -22,7 +22,9 @@ import numpy as np
 import pytest
 
 PORT = 8000
-NODES = "python -c \"import ray; ray.init(log_to_driver=False); print(*(n['NodeManagerAddress'] for n in ray.nodes() if n['Alive']))\""
+NODES = """python -c 'import ray
+ray.init(log_to_driver=False)
+print(*(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))'"""
 
 
 @pytest.fixture(scope="module")
@@ -194,19 +196,24 @@ def recommended(host: Any) -> list[Any]:
 @contextmanager
 def tunnel(operator: Any, port: int) -> Iterator[int]:
     """Reach a loopback port of the head as an operator does, through SSH."""
-    local = 20_000 + os.getpid() % 20_000
-    key = str(operator.home / ".ssh/id_ed25519")
-    command = ["ssh", "-N", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
-    command += ["-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes"]
-    command += ["-L", f"{local}:127.0.0.1:{port}", f"root@{operator.hosts[0].address}"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        local = probe.getsockname()[1]
+    head = f"root@{operator.hosts[0].address}"
+    command = [*operator.ssh, "-N", "-L", f"{local}:127.0.0.1:{port}", head]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as ssh:
         try:
             deadline = time.monotonic() + 30
-            while subprocess.run(
-                ["bash", "-c", f": </dev/tcp/127.0.0.1/{local}"], capture_output=True
-            ).returncode:
+            while not answers(local):
                 assert time.monotonic() < deadline and ssh.poll() is None
                 time.sleep(0.1)
             yield local
         finally:
             ssh.terminate()
+
+
+def answers(port: int) -> bool:
+    """Tell whether something listens on a local port."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False

@@ -1,9 +1,10 @@
-"""The guides in docs/guides run as they stand."""
+"""What docs/ says holds: the guides run as they stand, links lead somewhere, tables are true."""
 
 from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_the_commands_of_a_guide_run(guide: Path, tmp_path: Path) -> None:
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
 
 
-def test_a_guide_links_to_what_is_there() -> None:
+def test_links_lead_to_what_is_there() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
     broken = [
         f"{page.relative_to(ROOT)}: {target}"
@@ -44,3 +45,14 @@ def test_a_guide_links_to_what_is_there() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not broken
+
+
+def test_the_data_page_is_what_the_tables_are() -> None:
+    page = runpy.run_path(str(ROOT / "scripts" / "data_page.py"))["page"]
+    assert (ROOT / "docs" / "data.md").read_text() == page(), "run python scripts/data_page.py"
+
+
+def test_the_pages_build(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", "docs", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

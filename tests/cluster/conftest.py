@@ -23,6 +23,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TOOLS = ("ip", "unshare", "mount", "ssh", "sshd", "ssh-keygen", "rsync")
 HOSTS = 3
+SIZE = "--num-cpus=2 --object-store-memory=200000000"
 
 # The mounts of one host. What it needs of the real /tmp and home is bound back in before they are
 # covered by its own; `exec` leaves sshd as process 1, so that to kill it is to power the host off.
@@ -241,7 +242,7 @@ def _cluster_file(folder: Path, hosts: list[Host], home: Path) -> Path:
     # Ray would take three times the machine's cores and memory.
     for name in ("head", "worker"):
         commands = config[f"{name}_start_ray_commands"]
-        commands[-1] += " --num-cpus=2 --object-store-memory=200000000"
+        commands[-1] = commands[-1].replace("ray start", f"ray start {SIZE}")
     file = folder / "cluster.yaml"
     file.write_text(yaml.safe_dump(config))
     return file

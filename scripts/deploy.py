@@ -114,9 +114,8 @@ def _proxies_answer(details: dict[str, Any]) -> bool:
         for deployment in application["deployments"].values()
     ]
     nodes = {replica["node_id"] for deployment in deployments for replica in deployment["replicas"]}
-    healthy = [
-        proxy["node_id"] for proxy in details["proxies"].values() if proxy["status"] == "HEALTHY"
-    ]
+    proxies = details["proxies"].values()
+    healthy = {proxy["node_id"] for proxy in proxies if proxy["status"] == "HEALTHY"}
     return bool(healthy) and (details["proxy_location"] != "EveryNode" or nodes <= healthy)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOOLS = ("ip", "unshare", "mount", "ssh", "sshd", "ssh-keygen", "rsync")
 HOSTS = 3
 SIZE = "--num-cpus=2 --object-store-memory=200000000"

@@ -17,9 +17,12 @@ from the version that serves, so that neighbours, and maps learned on its vector
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +32,7 @@ from recsys.audio.model import AudioModel, build_audio
 from recsys.backend import Backend
 from recsys.bundle import BundleWriter, Models
 from recsys.collaborative.als import train
+from recsys.collaborative.checkpoints import Checkpoints
 from recsys.collaborative.checks import MAX_FEATURES
 from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
@@ -38,6 +42,7 @@ from recsys.data.importers.database import events_until
 from recsys.data.interactions import Events, Interactions, build_interactions, read_events
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
+from recsys.retrieval import catalogue_graph
 from recsys.text.model import TextModel, build_text, leading_directions
 
 __all__ = ["MODEL_NAMES", "Content", "Source", "build", "read_source"]
@@ -119,6 +124,7 @@ def build(
     *,
     only: Collection[str] = MODEL_NAMES,
     activate: bool = True,
+    resume: bool = False,
 ) -> str:
     """Train what `source` has data for and return the name of the new version.
 
@@ -130,6 +136,8 @@ def build(
         The models to train, of `MODEL_NAMES`.
     activate
         Let the new version serve.
+    resume
+        Go on from the checkpoint that a training of the same events and settings left in `models`.
 
     Raises
     ------
@@ -148,9 +156,14 @@ def build(
     interactions.write(writer)
 
     content = Content(source, config)
+    checkpoints = Checkpoints(
+        f"{models.folder.path}/checkpoints/{_key(source, config)}",
+        every=config.collaborative.checkpoint_every,
+        resume=resume,
+    )
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
     for name in (name for name in MODEL_NAMES if name in only):
-        reason = _train(name, content, interactions, backend, models, writer)
+        reason = _train(name, content, interactions, backend, models, writer, checkpoints)
         if reason:
             left_out[name] = reason
             note(f"{name} left out: {reason}")
@@ -172,7 +185,22 @@ def build(
             "events": len(source.events),
         },
     )
-    return writer.commit(activate=activate)
+    version = writer.commit(activate=activate)
+    checkpoints.clear()
+    return version
+
+
+def _key(source: Source, config: Config) -> str:
+    """Return what a checkpoint's training is known by: its events, and what it makes of them."""
+    settings = config.to_dict()
+    for key in ("checkpoint_every", "loss_every", "num_threads"):  # none of them moves a factor
+        del settings["collaborative"][key]
+    stages = ["interactions", "collaborative"]
+    stages += ["text", "audio"] if config.collaborative.features else []
+    latest = int(source.events.at.max(initial=0))
+    facts = [source.dataset.fingerprint(), len(source.events), latest]
+    text = json.dumps([facts, [settings[stage] for stage in stages]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _train(
@@ -182,6 +210,7 @@ def _train(
     backend: Backend,
     models: Models,
     writer: BundleWriter,
+    checkpoints: Checkpoints,
 ) -> str:
     """Train one model into the bundle; return why it could not be, or an empty string."""
     if name == "collaborative":
@@ -189,31 +218,58 @@ def _train(
         matrix = interactions.ratings if explicit else interactions.evidence
         if not matrix.nnz:
             return "no ratings" if explicit else "no events on items"
-        _factors(matrix, content, backend, models).write(writer)
+        factors = _factors(matrix, content, backend, models, checkpoints)
+        factors.write(writer)
+        _write_graph(writer, name, factors.item_factors, factors.item_biases)
         return ""
     if name == "text":
         if content.text is None:
             return "no documents about known artists"
         content.text.write(writer)
+        _write_graph(writer, name, content.text.item_vectors)
         return ""
     if content.audio is None:
         return "no readable recordings"
     content.audio.write(writer)
+    _write_graph(writer, name, content.audio.item_vectors)
     return ""
 
 
-def _factors(matrix: csr_array, content: Content, backend: Backend, models: Models) -> Factors:
+def _write_graph(
+    writer: BundleWriter,
+    name: str,
+    vectors: NDArray[np.float32],
+    biases: NDArray[np.float32] | None = None,
+) -> None:
+    """Store how a large catalogue's items lie to each other, so that serving need not look at all.
+
+    Where a walk would find too little, none is stored and the search stays exact.
+    """
+    graph, recall = catalogue_graph(vectors, biases)
+    if graph is not None:
+        writer.add(f"neighbours/{name}", graph)
+    elif recall < 1:
+        note(f"{name}: a walk finds {recall:.0%} of the nearest items; the search stays exact")
+
+
+def _factors(
+    matrix: csr_array,
+    content: Content,
+    backend: Backend,
+    models: Models,
+    checkpoints: Checkpoints,
+) -> Factors:
     """Train, from the version that serves where that is possible, and lie as it does."""
     settings, features = content.config.collaborative, content.features()
+    given: dict[str, Any] = {"item_features": features, "checkpoints": checkpoints}
     former = _former(models, settings) if settings.warm_start else None
     if former is None:
-        return train(matrix, settings, backend, item_features=features)
+        return train(matrix, settings, backend, **given)
     factors, known = former
     users = known.users.rows(content.source.catalogue.users.to_arrow())
     items = known.items.rows(content.source.catalogue.items.to_arrow())
     start = factors.renumbered(users, items).shaken(settings.seed)
-    trained = train(matrix, settings, backend, initial=start, item_features=features)
-    return trained.aligned_to(factors, items)
+    return train(matrix, settings, backend, initial=start, **given).aligned_to(factors, items)
 
 
 def _former(models: Models, settings: CollaborativeConfig) -> tuple[Factors, Catalogue] | None:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from recsys.cli.console import print_json
+from recsys import progress
+from recsys.cli.console import JsonReporter, print_json
 from recsys.cli.options import AsJson, ConfigFile, DatasetPath, ModelsPath, SetKeys, Workers
 from recsys.config import load_config
 
@@ -22,6 +23,12 @@ def command(
     only: Annotated[
         str, typer.Option(metavar="NAMES", help="Models to train, separated by commas.")
     ] = "collaborative,text,audio",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a training that was killed had got to.")
+    ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Say progress as JSON lines on stderr, with figures.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train what DATASET has data for into a new version in MODELS and let it serve."""
@@ -34,8 +41,9 @@ def command(
     source = read_source(Dataset.existing(dataset))
     kept = Models(models)
     names = [name.strip() for name in only.split(",")]
-    with backend_of(workers) as backend:
-        version = build(source, settings, backend, kept, only=names)
+    reporter = JsonReporter() if figures else progress.current()
+    with progress.report_to(reporter), backend_of(workers) as backend:
+        version = build(source, settings, backend, kept, only=names, resume=resume)
     facts = kept.open(version).facts
     if as_json:
         print_json({"version": version, **facts})

@@ -27,6 +27,7 @@ from recsys.data.eventstore import EventStore
 from recsys.data.forgetting import bury, forget_rows, names_listener
 from recsys.data.identity import Ids
 from recsys.data.tombstones import buried, tombstone
+from recsys.ensemble.weekly import Shelf
 from recsys.errors import RecsysError
 
 __all__ = ["Forgetting", "Receipt"]
@@ -81,7 +82,7 @@ class Forgetting:
     def forget(self, user_id: str) -> Receipt:
         """Mask a listener everywhere, delete what is quick to delete, and say what remains."""
         self._store.forget(user_id)
-        self._forget_lists([tombstone(user_id)])
+        Shelf(self._models.folder).forget(user_id)
         self._wanted.set()
         return self.receipt(user_id)
 
@@ -105,7 +106,6 @@ class Forgetting:
         if not tombstones:
             return
         with self._alone():
-            self._forget_lists(tombstones)
             for version in self._models.versions():
                 forget_in(self._models, version, tombstones)
             self._note("versions", tombstones)
@@ -134,11 +134,6 @@ class Forgetting:
                 self.finish()
             except (RecsysError, OSError) as error:
                 _log.error("a deletion is not finished: %s", error)
-
-    def _forget_lists(self, tombstones: Collection[str]) -> None:
-        for week in self._models.folder.names("weekly"):
-            for hash in tombstones:  # a list's file is named by the same hash
-                self._models.folder.delete(f"weekly/{week}/{hash}.json")
 
     def _note(self, part: str, tombstones: Collection[str]) -> None:
         for hash in tombstones:

@@ -1,8 +1,9 @@
 """The web pages: plain files without a build step, sent under a strict policy.
 
 Enters: index.html with its style and scripts, and docs.html, beside this file. Leaves: a router
-that sends each as one file. The policy lets a browser run exactly the script and style that stand in the file (by their hashes) and
-talk to this server only, so a title that holds HTML can do nothing even if a page had a fault.
+that sends each as one file. The policy lets a browser run exactly the script and style that stand
+in it (by their hashes) and talk to this server only, so a title that holds HTML can do nothing even
+if a page had a fault.
 """
 
 from __future__ import annotations

@@ -75,8 +75,11 @@ class Charts:
             raise NotReadyError("the map is being drawn; ask again in a moment") from None
 
     def _draw(self, version: Version, drawn: Future[Chart]) -> None:
+        from threadpoolctl import threadpool_limits
+
         try:
-            drawn.set_result(self._read(version))
+            with threadpool_limits(1):  # requests go on meanwhile, and want the other cores
+                drawn.set_result(self._read(version))
         except BaseException as error:
             drawn.set_exception(error)
 

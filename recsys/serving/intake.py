@@ -7,6 +7,7 @@ counted, never checked, kept, logged or used.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from recsys.data.validation import check
 from recsys.errors import UsageError
 from recsys.serving import schemas
 from recsys.serving.asked import Desk, desk_of
+from recsys.serving.haproxy import DELIVERY
 from recsys.serving.parameters import UserId, only_known
 from recsys.serving.problems import documented
 from recsys.serving.security import allowed
@@ -50,7 +52,8 @@ def events(
     """
     desk = desk_of(request)
     public, n_private = body.public()
-    rows = _checked(public)
+    # The proxy may send a request again to another replica; then its events get the same ids.
+    rows = _checked(public, request.headers.get(DELIVERY) or uuid4().hex)
     made = _store(desk).add(rows)
     desk.metrics.received(
         accepted=made.accepted, duplicates=made.duplicates, private=n_private, deleted=made.deleted
@@ -90,14 +93,15 @@ def _store(desk: Desk) -> EventStore:
     return desk.store
 
 
-def _checked(events: Sequence[schemas.Event]) -> list[dict[str, Any]]:
+def _checked(events: Sequence[schemas.Event], delivery: str) -> list[dict[str, Any]]:
     """Return rows of the events table; UsageError naming the first that cannot be one."""
     if not events:
         return []
     now_ms = int(time.time() * _MS)
     given = [event.model_dump() for event in events]
-    for event in given:
-        event["event_id"] = event["event_id"] or uuid4().hex
+    for place, event in enumerate(given):
+        made = hashlib.sha256(f"{delivery}:{place}".encode()).hexdigest()[:32]
+        event["event_id"] = event["event_id"] or made
         event["at"] = now_ms if event["at"] is None else int(event["at"].timestamp() * _MS)
     schema = TABLES["events"].schema
     columns = {

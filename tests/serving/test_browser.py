@@ -35,7 +35,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser")))
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="no chromium here; install it with `apt-get install chromium`"
 )
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")

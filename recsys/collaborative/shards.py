@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recsys.backend import Blocks
@@ -29,8 +28,10 @@ __all__ = [
     "Part",
     "Stripe",
     "balanced",
+    "frozen",
     "given_start",
     "gram",
+    "in_threads",
     "observed",
     "pad",
     "penalty",
@@ -38,9 +39,7 @@ __all__ = [
     "ridges_of",
     "rotate",
     "solve_part",
-    "sparse_rows",
     "unseen",
-    "whole_part",
 ]
 
 Floats = NDArray[np.float32]
@@ -118,7 +117,7 @@ def gram(latent: Latent, n_factors: int, num_threads: int = 1, dtype: str = "flo
         return (extended.T @ extended).astype(np.float64)
 
     total: Doubles = np.zeros((n_factors + 2, n_factors + 2))
-    for part in _in_threads(of_rows, _chunks(latent), num_threads):
+    for part in in_threads(of_rows, _chunks(latent), num_threads):
         total += part
     return total
 
@@ -131,7 +130,7 @@ def rotate(latent: Latent, rotation: Floats, num_threads: int = 1) -> Latent:
         rows = factors[first:last, : rotation.shape[0]]
         rows[:] = rows @ rotation
 
-    _in_threads(turn, _chunks(latent), num_threads)
+    in_threads(turn, _chunks(latent), num_threads)
     return Latent(factors, latent.biases)
 
 
@@ -236,7 +235,7 @@ def _fixed(blocks: Blocks, part: Part, stripe: Stripe, config: CollaborativeConf
             np.take(block.factors, rows, axis=0, out=factors[first:last], mode="clip")
             np.take(block.biases, rows, out=biases[first:last], mode="clip")
 
-        _in_threads(copy, [*range(begin, end, CHUNK), end], config.num_threads)
+        in_threads(copy, [*range(begin, end, CHUNK), end], config.num_threads)
     return Latent(frozen(factors), frozen(biases))
 
 
@@ -254,7 +253,7 @@ def _over_rows(
 ) -> list[T]:
     """Run ``run(first, last)`` over the rows of a stripe in ranges of like cost."""
     bounds = stripe.first + balanced(rows.indptr[stripe.first : stripe.last + 1], 64)
-    return _in_threads(run, bounds.tolist(), num_threads)
+    return in_threads(run, bounds.tolist(), num_threads)
 
 
 def _chunks(latent: Latent) -> list[int]:
@@ -262,10 +261,11 @@ def _chunks(latent: Latent) -> list[int]:
     return [*range(0, n, CHUNK), n]
 
 
-def _in_threads(run: Callable[[int, int], T], bounds: list[int], num_threads: int) -> list[T]:
+def in_threads(run: Callable[[int, int], T], bounds: list[int], num_threads: int) -> list[T]:
+    """Return ``run(first, last)`` for each pair of neighbouring bounds; 0 threads: all cores."""
     # Our own threads also for matrix products: BLAS threads wait for each other at every chunk.
     threads = num_threads or int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    if threads == 1:
+    if threads == 1 or len(bounds) == 2:
         return [run(first, last) for first, last in pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, bounds[:-1], bounds[1:]))
@@ -277,23 +277,6 @@ def balanced(indptr: NDArray[np.integer], n_parts: int) -> NDArray[np.int64]:
     cost = indptr.astype(np.int64) + 8 * np.arange(indptr.size, dtype=np.int64)
     inner = np.searchsorted(cost, np.linspace(cost[0], cost[-1], n_parts + 1)[1:-1])
     return np.concatenate([[0], inner, [indptr.size - 1]]).astype(np.int64)
-
-
-def whole_part(rows: Sparse, n_fixed: int) -> Part:
-    """Return rows that read the fixed side as one block, as it lies."""
-    everything = frozen(np.arange(n_fixed, dtype=np.int32))
-    stripe = Stripe(0, rows.indptr.size - 1, everything)
-    return Part(rows, everything, np.array([0, n_fixed]), (stripe,))
-
-
-def sparse_rows(matrix: sp.csr_array, first: int, last: int) -> Sparse:
-    """Return rows `first` to `last`, which share the matrix's memory where they can."""
-    begin, end = matrix.indptr[first], matrix.indptr[last]
-    return Sparse(
-        frozen(matrix.indptr[first : last + 1].astype(np.int64) - begin),
-        frozen(matrix.indices[begin:end].astype(np.int32, copy=False)),
-        frozen(matrix.data[begin:end]),
-    )
 
 
 def pad(latent: Latent) -> Latent:

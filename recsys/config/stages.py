@@ -156,8 +156,6 @@ class TextConfig:
 class AudioConfig:
     """What a recording sounds like."""
 
-    sample_rate: int = 22_050
-    """Hz after resampling."""
     n_mels: int = 64
     """Mel bands of the spectrogram."""
     max_duration_s: float = 30.0

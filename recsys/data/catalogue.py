@@ -6,7 +6,7 @@ keeps it, so that serving needs no dataset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -142,15 +142,21 @@ class Catalogue:
 _KINDS = {"users": "user", "items": "item", "artists": "artist", "kinds": "item kind"}
 
 
-def read_catalogue(dataset: Dataset) -> Catalogue:
+def read_catalogue(
+    dataset: Dataset, *, named: Mapping[str, pa.ChunkedArray] | None = None
+) -> Catalogue:
     """Collect every id of `dataset` and the metadata of its items.
 
     Users come from events; items from the items table and from events; artists from the artists
     table, items, events and documents. Of an item or artist stored twice the latest import counts.
+
+    Parameters
+    ----------
+    named
+        The ids that events name (user_id, item_id, artist_id), where the caller knows them; the
+        events are not read then.
     """
-    seen = _Distinct("user_id", "item_id", "artist_id")
-    for batch in dataset.batches("events", seen.columns):
-        seen.add(batch)
+    seen = named if named is not None else _named_by_events(dataset)
     items = dataset.read("items")
     artists = dataset.read("artists", ["artist_id", "name"])
     said = _Distinct("artist_ids")
@@ -194,6 +200,13 @@ def read_catalogue(dataset: Dataset) -> Catalogue:
         territories=Tags.from_arrow(known["territories"].combine_chunks()),
         labels=Tags.from_arrow(known["labels"].combine_chunks()),
     )
+
+
+def _named_by_events(dataset: Dataset) -> dict[str, pa.ChunkedArray]:
+    seen = _Distinct("user_id", "item_id", "artist_id")
+    for batch in dataset.batches("events", seen.columns):
+        seen.add(batch)
+    return {name: seen[name] for name in seen.columns}
 
 
 def milliseconds(times: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:

@@ -119,6 +119,8 @@ _SPECS = (
         _required("item_id", pa.string()),
         _required("audio_hash", pa.string()),
         pa.field("tempo_bpm", pa.float64()),
+        pa.field("runner_up_bpm", pa.float64()),
+        pa.field("beats_s", pa.list_(pa.float64())),
         pa.field("key", pa.string()),
         pa.field("mode", pa.string()),
         pa.field("time_signature", pa.string()),

@@ -270,6 +270,13 @@ class HybridRecommender:
         pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
         return [(ids[row], score) for row, score in pairs if row >= 0]
 
+    def in_common(self, item_id: str, other_id: str) -> str:
+        """Return what two recordings share, as "both 92 BPM, D minor, 6/8"; "" where nothing."""
+        if self.audio is None or self.audio.descriptors is None:
+            return ""
+        items = self.catalogue.items
+        return self.audio.descriptors.in_common(items.require(item_id), items.require(other_id))
+
     def neighbours(
         self, kind: str, rows: NDArray[np.integer], k: int, *, by: str = "hybrid"
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

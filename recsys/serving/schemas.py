@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "Artist",
     "ArtistDetails",
+    "Descriptors",
     "Found",
     "Health",
     "HistoryEntry",
@@ -187,6 +188,20 @@ class Term(BaseModel):
     weight: float
 
 
+class Descriptors(BaseModel):
+    """What was heard of a recording."""
+
+    tempo_bpm: float | None
+    runner_up_bpm: float | None = Field(description="The next likely tempo.")
+    key: str | None = Field(description="Tonic: C, C#, D ... B.")
+    mode: str | None = Field(description="major or minor.")
+    time_signature: str | None
+    loudness_lufs: float | None
+    confidences: dict[str, float | None] = Field(
+        description="Of tempo, key (with mode) and time signature, 0 to 1."
+    )
+
+
 class ItemDetails(Item):
     """An item and what is known about it."""
 
@@ -200,6 +215,15 @@ class ItemDetails(Item):
         duration_s=214.0,
         released_at="2026-03-06T00:00:00+00:00",
         labels=["dream pop"],
+        descriptors={
+            "tempo_bpm": 92.0,
+            "runner_up_bpm": 184.0,
+            "key": "D",
+            "mode": "minor",
+            "time_signature": "6/8",
+            "loudness_lufs": -11.4,
+            "confidences": {"tempo": 0.81, "key": 0.64, "time_signature": 0.9},
+        },
         models=["collaborative", "text", "audio"],
     )
 
@@ -207,6 +231,9 @@ class ItemDetails(Item):
     duration_s: float | None
     released_at: str | None = Field(description="ISO 8601, UTC.")
     labels: list[str] = Field(description="The editors' tags.")
+    descriptors: Descriptors | None = Field(
+        description="What was heard of it; null where it has no recording."
+    )
     models: list[str] = Field(description="The models that know it.")
 
 

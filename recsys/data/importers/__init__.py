@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -62,6 +62,8 @@ class ImportResult:
     """Where the bad rows are, None where there are none."""
     reasons: dict[str, int]
     """How often each rule was broken, the most frequent first."""
+    remarks: dict[str, int] = field(default_factory=dict)
+    """What is odd about rows that were kept, and how often, the most frequent first."""
 
 
 def import_source(

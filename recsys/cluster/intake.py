@@ -32,10 +32,10 @@ from recsys.collaborative.checks import checked_evidence, checked_features
 from recsys.collaborative.kernels import Sparse
 from recsys.collaborative.routes import Sharded
 from recsys.collaborative.shards import balanced, frozen
-from recsys.config import Config
+from recsys.config import Config, InteractionsConfig
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset, RowGroup
-from recsys.data.events import EVENT_COLUMNS, NO_TIME, Events, each_once, numbered
+from recsys.data.events import EVENT_COLUMNS, Events, each_once, no_events, numbered
 from recsys.data.identity import Ids, string_arrays
 from recsys.data.interactions import Interactions, build_interactions
 from recsys.errors import ConfigError, InputError
@@ -129,14 +129,15 @@ def take_in(
 
     pieces = backend.map(_no_pieces, shares)
     n_rounds = max(backend.gather(backend.map(_n_rounds, shares)))
+    known = backend.scatter([catalogue] * backend.n_workers)
     for number in range(n_rounds):
-        shared = (number, path, user_bounds, catalogue)
-        sent = backend.exchange(_sent, shares, seen, rows, shared=shared)
+        where = (number, path, user_bounds)
+        sent = backend.exchange(_sent, shares, seen, rows, known, shared=where)
         pieces = backend.map(_kept, pieces, sent)
     latest = max(backend.gather(backend.map(_latest, seen)))
     starts = np.cumsum([0, *(part.rows for part in dataset.parts if part.table == "events")])
-    shared = (starts, catalogue, config.interactions, latest)
-    interactions = backend.map(_summed, pieces, first, users, shared=shared)
+    shared = (starts, config.interactions, latest)
+    interactions = backend.map(_summed, pieces, first, users, known, shared=shared)
     explicit = config.collaborative.feedback == "explicit"
     evidence = _turned(interactions, explicit, user_bounds, catalogue, features, backend)
     return Intake(catalogue, users, user_bounds, interactions, evidence, n_events)
@@ -242,10 +243,10 @@ def _sent(
     share: list[RowGroup],
     seen: _Seen,
     rows: NDArray[np.int32],
+    catalogue: Catalogue,
     number: int,
     path: str,
     bounds: NDArray[np.int64],
-    catalogue: Catalogue,
 ) -> list[_Piece]:
     """Read the events of a round and sort them by the owner of their listener."""
     known, rounds, dataset = seen.ids["user_id"], _rounds(share), Dataset(path)
@@ -258,7 +259,7 @@ def _sent(
         )
         places.append(np.arange(group.first, group.first + group.rows))
     if not batches:
-        return [_Piece(_no_events(), np.zeros(0, np.int64), None) for _ in bounds[1:]]
+        return [_Piece(no_events(), np.zeros(0, np.int64), None) for _ in bounds[1:]]
 
     def user_rows(ids: pa.Array) -> NDArray[np.int32]:
         return np.asarray(np.append(rows, np.int32(-1))[known.rows(ids)])
@@ -289,7 +290,7 @@ def _kept(pieces: list[_Piece], sent: Blocks) -> list[_Piece]:
 
 def _one(pieces: list[_Piece]) -> _Piece:
     if not pieces:
-        return _Piece(_no_events(), np.zeros(0, np.int64), None)
+        return _Piece(no_events(), np.zeros(0, np.int64), None)
     columns = [
         np.concatenate([getattr(piece.events, field.name) for piece in pieces])
         for field in fields(Events)
@@ -313,9 +314,9 @@ def _summed(
     pieces: list[_Piece],
     first: int,
     users: Ids,
-    starts: NDArray[np.int64],
     catalogue: Catalogue,
-    config: Any,
+    starts: NDArray[np.int64],
+    config: InteractionsConfig,
     latest: int,
 ) -> Interactions:
     """Sum up one worker's events."""
@@ -413,9 +414,3 @@ def _sparse(indptr: NDArray[Any], indices: NDArray[Any], values: NDArray[Any]) -
 
 def _strings(ids: list[str]) -> pa.Array:
     return pa.array(ids, pa.large_string())
-
-
-def _no_events() -> Events:
-    one = np.zeros(0, np.int32)
-    values, at, flags = one.astype(np.float32), one.astype(np.int64), one.astype(bool)
-    return Events(one, one, one, one.astype(np.int8), values, at, one, flags)

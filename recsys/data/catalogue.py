@@ -6,7 +6,7 @@ keeps it, so that serving needs no dataset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -110,9 +110,9 @@ class Catalogue:
         """Return an item's title, or its id where the title is unknown."""
         return self.titles[row] or self.items[row]
 
-    def write(self, sink: ArraySink) -> None:
-        """Store every array under ``catalogue/``."""
-        for name, value in self._named():
+    def write(self, sink: ArraySink, *, without: Collection[str] = ()) -> None:
+        """Store every array under ``catalogue/``, but those of fields that others have stored."""
+        for name, value in self._named(without):
             if isinstance(value, Ids):
                 sink.add_ids(name, value)
             elif isinstance(value, Texts | Tags):
@@ -135,8 +135,9 @@ class Catalogue:
                 values[field.name] = source.array(name)
         return cls(**values)
 
-    def _named(self) -> Iterable[tuple[str, Any]]:
-        return ((f"catalogue/{f.name}", getattr(self, f.name)) for f in fields(self))
+    def _named(self, without: Collection[str]) -> Iterable[tuple[str, Any]]:
+        names = (field.name for field in fields(self) if field.name not in without)
+        return ((f"catalogue/{name}", getattr(self, name)) for name in names)
 
 
 _KINDS = {"users": "user", "items": "item", "artists": "artist", "kinds": "item kind"}

@@ -27,6 +27,7 @@ __all__ = [
     "Events",
     "each_once",
     "kind_code",
+    "no_events",
     "numbered",
     "read_events",
 ]
@@ -94,7 +95,7 @@ def read_events(dataset: Dataset, catalogue: Catalogue) -> Events:
                 gathered[name].append(batch.column(name))
             origins.append(np.full(batch.num_rows, origin, np.int32))
     if not origins:
-        return _empty()
+        return no_events()
     column = {name: pa.chunked_array(chunks) for name, chunks in gathered.items()}
     events = numbered(column, catalogue.users.rows, catalogue.items.rows, catalogue.artists.rows)
     return each_once(events, column["event_id"], np.concatenate(origins))
@@ -180,7 +181,8 @@ def _latest_snapshot(events: Events, origin: NDArray[np.int32]) -> NDArray[np.bo
     return kept
 
 
-def _empty() -> Events:
+def no_events() -> Events:
+    """Return none."""
     return Events(
         user=np.zeros(0, np.int32),
         item=np.zeros(0, np.int32),

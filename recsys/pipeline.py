@@ -41,6 +41,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.interactions import Events, build_interactions, read_events
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
+from recsys.retrieval import catalogue_graph
 from recsys.text.model import TextModel, build_text, leading_directions
 
 __all__ = [
@@ -171,7 +172,9 @@ def build(
         matrix = interactions.ratings if explicit else interactions.evidence
         if not matrix.nnz:
             return "no ratings" if explicit else "no events on items"
-        _factors(matrix, content, backend, models, checkpoints).write(writer)
+        factors = _factors(matrix, content, backend, models, checkpoints)
+        factors.write(writer)
+        _write_graph(writer, "collaborative", factors.item_factors, factors.item_biases)
         return ""
 
     counts = {"users": len(source.catalogue.users), "events": len(source.events)}
@@ -206,12 +209,14 @@ def assemble(
         if content.text is None:
             return "no documents about known artists"
         content.text.write(writer)
+        _write_graph(writer, "text", content.text.item_vectors)
         return ""
 
     def audio() -> str:
         if content.audio is None:
             return "no readable recordings"
         content.audio.write(writer)
+        _write_graph(writer, "audio", content.audio.item_vectors)
         return ""
 
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
@@ -229,6 +234,7 @@ def assemble(
         dataset=source.dataset.fingerprint(),
         trained=trained,
         left_out=left_out,
+        events_until=events_until(source.dataset),
         counts=known | dict(counts),
     )
     return writer.commit(activate=activate)
@@ -243,6 +249,23 @@ def training_key(events: Sequence[Any], config: Config) -> str:
     stages += ["text", "audio"] if config.collaborative.features else []
     text = json.dumps([list(events), [settings[stage] for stage in stages]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write_graph(
+    writer: BundleWriter,
+    name: str,
+    vectors: NDArray[np.float32],
+    biases: NDArray[np.float32] | None = None,
+) -> None:
+    """Store how a large catalogue's items lie to each other, so that serving need not look at all.
+
+    Where a walk would find too little, none is stored and the search stays exact.
+    """
+    graph, recall = catalogue_graph(vectors, biases)
+    if graph is not None:
+        writer.add(f"neighbours/{name}", graph)
+    elif recall < 1:
+        note(f"{name}: a walk finds {recall:.0%} of the nearest items; the search stays exact")
 
 
 def _factors(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-_LAST = ("tests/cluster/", "tests/serving/test_server.py", "tests/test_whole_way.py")
+_LAST = (
+    "tests/test_docs.py",
+    "tests/serving/test_server.py",
+    "tests/test_whole_way.py",
+    "tests/cluster/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

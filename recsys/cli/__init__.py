@@ -37,6 +37,8 @@ COMMANDS = {
     "analyse": "Print tempo, key, mode, time signature and loudness of audio files.",
     "models": "List, activate, roll back or verify trained versions.",
     "serve": "Answer over HTTP.",
+    "bench": "Measure what this machine does, for plan.",
+    "plan": "Predict what a sharded training takes on a cluster.",
     "config": "Show the whole configuration, or check a file.",
 }
 """Every command, in the order of the work, with its line of help."""

@@ -72,13 +72,11 @@ def command(
     elif not found:
         note(f"{kind} {id!r} has no neighbours by {by}")
     else:
+        columns = ["rank", "id", "name", "score", *(["why"] if heard else [])]
         rows = [
-            (place, other, _name(recommender, kind, other), f"{score:.4f}", why[place - 1])
-            for place, (other, score) in enumerate(found, start=1)
+            [place, other, _name(recommender, kind, other), f"{score:.4f}", *([shared] * heard)]
+            for place, ((other, score), shared) in enumerate(zip(found, why, strict=True), start=1)
         ]
-        columns = ("rank", "id", "name", "score", "why")
-        if not heard:
-            columns, rows = columns[:4], [row[:4] for row in rows]
         print_table(f"Like {kind} {id}, by {by}", columns, rows, numeric=("rank", "score"))
 
 

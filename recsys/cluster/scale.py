@@ -3,7 +3,8 @@
 Enters: a dataset, a `Config`, a `Backend`. Leaves: a version in `Models`, as
 `recsys.pipeline.build` makes it, array for array. The driver holds the catalogue of items and
 artists and what is known of them; listeners, their events, their matrices and all factors stay with
-the workers, who write their blocks into the version. Such a training always starts afresh.
+the workers, who write their blocks into the version. Such a training always starts afresh, and
+leaves no graph of neighbours: no process sees all items' vectors, so their search stays exact.
 
 Memory, which `scripts/scale_run.py` holds against measurements: a worker's peak is the larger of
 

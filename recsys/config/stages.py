@@ -20,6 +20,7 @@ __all__ = [
     "SlicesConfig",
     "TextConfig",
     "TuneConfig",
+    "WeeklyConfig",
 ]
 
 
@@ -182,6 +183,15 @@ class EnsembleConfig:
     """Weight of popularity, the last resort."""
     max_per_artist: int = 2
     """Items of one artist in a list; items of an unknown artist are never capped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeeklyConfig:
+    """What Discover Weekly is made of."""
+
+    adventurous: float = 0.2
+    """Share of a list that is by artists whom the listener does not know, little known ones first;
+    0 takes the surest only."""
 
 
 @dataclass(frozen=True, kw_only=True)

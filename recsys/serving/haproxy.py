@@ -9,13 +9,16 @@ Enters: HAProxy's command line. Leaves: HAProxy, in the same process.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
 __all__ = ["on_loopback", "run", "write_launcher"]
 
+_PR_SET_PDEATHSIG = 1
 _ANYWHERE = re.compile(r"^(\s*bind )\*?:(\d+)", re.MULTILINE)
 
 
@@ -43,5 +46,15 @@ def run() -> None:
         file = Path(arguments[arguments.index("-f") + 1])
         file.write_text(on_loopback(file.read_text(encoding="utf-8")), encoding="utf-8")
     os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)  # it names this launcher
+    _end_with_parent()
     binary = str(get_haproxy_binary())
     os.execv(binary, [binary, *arguments])
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process with the one that started it, however that one ends.
+
+    Serve ends HAProxy when it is shut down in order; a node that loses its head is not.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -72,9 +72,9 @@ def command(
     elif not found:
         note(f"{kind} {id!r} has no neighbours by {by}")
     else:
-        columns = ("rank", "id", "name", "score", *(["why"] if heard else []))
+        columns = ["rank", "id", "name", "score", *(["why"] if heard else [])]
         rows = [
-            (place, other, _name(recommender, kind, other), f"{score:.4f}", *([shared] * heard))
+            [place, other, _name(recommender, kind, other), f"{score:.4f}", *([shared] * heard)]
             for place, ((other, score), shared) in enumerate(zip(found, why, strict=True), start=1)
         ]
         print_table(f"Like {kind} {id}, by {by}", columns, rows, numeric=("rank", "score"))

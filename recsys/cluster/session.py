@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from recsys.backend import Backend, LocalBackend
+from recsys.cluster.metrics import ray_metrics
 from recsys.cluster.ray_backend import RayBackend
 
 __all__ = ["backend_of", "ray_session", "unheard"]
@@ -94,5 +95,5 @@ def backend_of(n_workers: int) -> Iterator[Backend]:
     if n_workers == 1:
         yield LocalBackend()
         return
-    with ray_session(), RayBackend(n_workers) as backend:
+    with ray_session(), ray_metrics(), RayBackend(n_workers) as backend:
         yield backend

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.bundle import Bundle, BundleWriter
-from recsys.collaborative.folding import solve
+from recsys.collaborative.folding import Folding
 from recsys.config import CollaborativeConfig, Config
 from recsys.errors import UsageError
 from recsys.retrieval.exact import ExactIndex
@@ -113,6 +113,10 @@ class Factors:
         """Return the `k` users of largest cosine for each user row, as `similar_items`."""
         return _similar(*self._user_directions, np.asarray(rows), k)
 
+    def warm_up(self) -> None:
+        """Prepare for `fold_in`: the first one is then as quick as those that follow."""
+        self._listeners.warm_up()
+
     def fold_in(self, evidence: csr_array) -> tuple[Floats, Floats]:
         """Return factors (m, f) and biases (m,) of listeners with `evidence` (m, n_items).
 
@@ -123,7 +127,8 @@ class Factors:
         InputError
             For NaN or infinite evidence.
         """
-        return self._solve(evidence, "item", self.item_factors, self.item_biases)
+        _require_columns(evidence, len(self.item_factors), "item")
+        return self._listeners.solve(evidence)
 
     def fold_in_items(
         self, evidence: csr_array, *, features: Floats | None = None
@@ -150,7 +155,8 @@ class Factors:
             if features.shape != wanted:
                 raise UsageError(f"features: want shape {wanted}, got {features.shape}")
             prior = features.astype(np.float32, copy=False) @ self.feature_map
-        return self._solve(evidence, "user", self.user_factors, self.user_biases, prior)
+        _require_columns(evidence, len(self.user_factors), "user")
+        return self._items.solve(evidence, prior=prior)
 
     def explain(self, evidence: csr_array, item: int, *, k: int = 10) -> Explanation:
         """Split a listener's score for an item into shares of the listener's own history.
@@ -284,21 +290,16 @@ class Factors:
         config = Config.from_dict({"collaborative": facts["config"]}, source=bundle.version)
         return cls(**arrays, global_mean=float(facts["global_mean"]), config=config.collaborative)
 
-    def _solve(
-        self,
-        evidence: csr_array,
-        side: str,
-        factors: Floats,
-        biases: Floats,
-        prior: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        if evidence.shape[1] != len(factors):
-            raise UsageError(
-                f"evidence: want {len(factors)} columns, one per {side}, got {evidence.shape[1]}"
-            )
-        return solve(
-            evidence, factors, biases, self.config, global_mean=self.global_mean, prior=prior
-        )
+    @cached_property
+    def _listeners(self) -> Folding:
+        """What solves for listeners."""
+        held = self.item_factors, self.item_biases
+        return Folding(*held, self.config, global_mean=self.global_mean)
+
+    @cached_property
+    def _items(self) -> Folding:
+        held = self.user_factors, self.user_biases
+        return Folding(*held, self.config, global_mean=self.global_mean)
 
     @cached_property
     def _index(self) -> ExactIndex:
@@ -322,6 +323,11 @@ class Factors:
         """Gram matrix of [Y 1], and [Y 1]' b."""
         y = self._extended
         return y.T @ y, y.T @ self.item_biases.astype(np.float64)
+
+
+def _require_columns(evidence: csr_array, n: int, side: str) -> None:
+    if evidence.shape[1] != n:
+        raise UsageError(f"evidence: want {n} columns, one per {side}, got {evidence.shape[1]}")
 
 
 def _taken(array: Floats, rows: NDArray[np.integer]) -> Floats:

@@ -24,6 +24,7 @@ from recsys.config.stages import (
     SlicesConfig,
     TextConfig,
     TuneConfig,
+    WeeklyConfig,
 )
 from recsys.errors import ConfigError, nearest
 
@@ -39,6 +40,7 @@ __all__ = [
     "SlicesConfig",
     "TextConfig",
     "TuneConfig",
+    "WeeklyConfig",
     "load_config",
 ]
 
@@ -53,6 +55,7 @@ class Config:
     text: TextConfig = field(default_factory=TextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    weekly: WeeklyConfig = field(default_factory=WeeklyConfig)
     slices: SlicesConfig = field(default_factory=SlicesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)

@@ -20,6 +20,7 @@ __all__ = [
     "SlicesConfig",
     "TextConfig",
     "TuneConfig",
+    "WeeklyConfig",
 ]
 
 
@@ -87,6 +88,10 @@ class CollaborativeConfig:
     warm_start: bool = True
     """`recsys train` starts from the version that serves, where its vectors are as long, and turns
     the result so that items lie where they lay; false forgets what was before."""
+    loss_every: int = 0
+    """Sweeps between two looks at the loss, which cost a pass each; 0: only for tolerance."""
+    checkpoint_every: int = 5
+    """Sweeps between checkpoints, from which a training goes on after a failure; 0 for none."""
     tolerance: float = 0.0
     """Stop when a sweep lowers the loss by less than this share of itself; 0 never stops early."""
     solver: Literal["auto", "cholesky", "cg"] = "auto"
@@ -179,8 +184,6 @@ class TextConfig:
 class AudioConfig:
     """What a recording sounds like."""
 
-    sample_rate: int = 22_050
-    """Hz after resampling."""
     n_mels: int = 64
     """Mel bands of the spectrogram."""
     max_duration_s: float = 30.0
@@ -207,6 +210,15 @@ class EnsembleConfig:
     """Weight of popularity, the last resort."""
     max_per_artist: int = 2
     """Items of one artist in a list; items of an unknown artist are never capped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeeklyConfig:
+    """What Discover Weekly is made of."""
+
+    adventurous: float = 0.2
+    """Share of a list that is by artists whom the listener does not know, little known ones first;
+    0 takes the surest only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,4 +268,14 @@ class ServingConfig:
     max_k: int = 1000
     """The longest list that a request may ask for."""
     replicas: int = 1
-    """Processes that answer."""
+    """Processes that answer, at least."""
+    max_replicas: int = 0
+    """Start more of them under load, up to so many; 0 keeps to `replicas`."""
+    max_requests: int = 128
+    """Requests under way in one process; what comes above is told to come back (503)."""
+    max_body_bytes: int = 1_000_000
+    """The largest body that is read."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages elsewhere that may ask, such as https://example.org; none by default."""
+    access_log: str = ""
+    """File that gets one JSON line for each request; none by default."""

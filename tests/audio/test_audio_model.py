@@ -82,16 +82,24 @@ def test_alike_sounds_are_near_and_failures_are_told(dataset: Dataset, tmp_path:
     bursts, hums = vectors[:4], vectors[4:8]
     assert (bursts @ hums.T).max() < 0 < min((bursts @ bursts.T).min(), (hums @ hums.T).min())
     assert heard.lines[:2] == [
-        "audio: 1 of 11 recordings are not on disk",
-        "audio: 2 recordings cannot be read:",
+        "audio: 2 of 11 recordings are not on disk",
+        "audio: 1 recordings cannot be read:",
     ]
-    assert len(heard.lines) == 4
+    assert len(heard.lines) == 3
 
+    assert model.descriptors is not None
+    assert model.descriptors.of(0) is not None
+    assert model.descriptors.of(8) is None
     models = Models(tmp_path / "models")
     writer = models.write()
     model.write(writer)
     writer.commit()
-    np.testing.assert_array_equal(AudioModel.read(models.open()).item_vectors, vectors)
+    read = AudioModel.read(models.open())
+    np.testing.assert_array_equal(read.item_vectors, vectors)
+    assert read.descriptors is not None
+    assert [read.descriptors.of(row) for row in range(12)] == [
+        model.descriptors.of(row) for row in range(12)
+    ]
 
 
 def test_nothing_to_hear_gives_no_model(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
+from recsys.data.importers.database import events_until
 from recsys.data.interactions import Events, build_interactions, read_events
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note

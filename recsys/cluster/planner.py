@@ -142,7 +142,7 @@ def measure_rates(factors: int, backend: Backend, *, seconds: float = 10.0) -> R
 def _sweep_s(factors: int, per_row: int, seconds: float) -> float:
     """Return the seconds of one core for a sweep over `_ROWS` users and items.
 
-    Processor time, so that other work on the machine does not count.
+    Time of the processor in this thread, so that other work on the machine does not count.
     """
     rng = np.random.default_rng(0)
     indices = rng.integers(0, _ROWS, _ROWS * per_row).astype(np.int32)
@@ -151,18 +151,19 @@ def _sweep_s(factors: int, per_row: int, seconds: float) -> float:
     evidence.sum_duplicates()
     config = CollaborativeConfig(factors=factors, iterations=1000, num_threads=1)
     laps: list[float] = []
-    began, clock = time.perf_counter(), time.process_time()
+    began, clock = time.perf_counter(), time.thread_time()
     for step in alternate(evidence, config, LocalBackend()):
         if step.side == "items":
-            laps.append(time.process_time() - clock)
-            clock = time.process_time()
+            laps.append(time.thread_time() - clock)
+            clock = time.thread_time()
             if len(laps) > 3 and time.perf_counter() - began > seconds:
                 break
     return min(laps[1:])
 
 
 def _best(work: Callable[[], Any], seconds: float) -> float:
-    laps, began = [], time.perf_counter()
+    laps: list[float] = []
+    began = time.perf_counter()
     while len(laps) < 3 or time.perf_counter() - began < seconds:
         clock = time.perf_counter()
         work()

@@ -133,7 +133,12 @@ def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None
     cluster.ray("submit", "scripts/deploy.py", "--", config, *options)
     first, second, victim = cluster.hosts
     for host in cluster.hosts:
-        assert len(recommended(host)) == 5
+        try:
+            assert len(recommended(host)) == 5
+        except Exception as error:
+            for other in cluster.hosts:
+                print(other.address, cluster.on(other, "ss -ltnp | grep -E '8000|haproxy'; ps -eo pid,ppid,args | grep -i haproxy | cut -c1-150; tail -n 30 /tmp/ray/session_latest/logs/serve/*haproxy* /tmp/ray/session_latest/logs/serve/proxy* | cut -c1-300"))
+            raise
     seen: Counter[str] = Counter()
     stop = threading.Event()
 

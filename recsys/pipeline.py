@@ -38,6 +38,7 @@ from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
+from recsys.data.importers.database import events_until
 from recsys.data.interactions import Events, Interactions, build_interactions, read_events
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
@@ -176,6 +177,7 @@ def build(
         dataset=source.dataset.fingerprint(),
         trained=trained,
         left_out=left_out,
+        events_until=events_until(source.dataset),
         counts={
             "users": len(source.catalogue.users),
             "items": len(source.catalogue.items),

@@ -241,4 +241,14 @@ class ServingConfig:
     max_k: int = 1000
     """The longest list that a request may ask for."""
     replicas: int = 1
-    """Processes that answer."""
+    """Processes that answer, at least."""
+    max_replicas: int = 0
+    """Start more of them under load, up to so many; 0 keeps to `replicas`."""
+    max_requests: int = 128
+    """Requests under way in one process; what comes above is told to come back (503)."""
+    max_body_bytes: int = 1_000_000
+    """The largest body that is read."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages elsewhere that may ask, such as https://example.org; none by default."""
+    access_log: str = ""
+    """File that gets one JSON line for each request; none by default."""

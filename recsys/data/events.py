@@ -8,6 +8,7 @@ the rows of the latest import that has any count, added up where there are sever
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,7 +22,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.identity import Ids
 from recsys.data.tables import EVENT_KINDS
 
-__all__ = ["NO_TIME", "Events", "kind_code", "read_events"]
+__all__ = ["NO_TIME", "Events", "events_of", "kind_code", "read_events"]
 
 _COLUMNS = [
     "event_id",
@@ -99,6 +100,33 @@ def read_events(dataset: Dataset, catalogue: Catalogue) -> Events:
     kept = _last_of_id(column["event_id"]) & _latest_snapshot(events, np.concatenate(origins))
     rows = np.flatnonzero(kept)
     return events.take(rows[np.argsort(events.at[rows], kind="stable")])
+
+
+def events_of(rows: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> Events:
+    """Return one listener's events, in the order given; every `user` is 0.
+
+    Parameters
+    ----------
+    rows
+        Columns of the events table, ``at`` in milliseconds since 1970. What they name and
+        `catalogue` lacks has row -1.
+    """
+
+    def row(ids: Ids, id: str | None) -> int:
+        return -1 if id is None else ids.row(id)
+
+    return Events(
+        user=np.zeros(len(rows), np.int32),
+        item=np.array([row(catalogue.items, r["item_id"]) for r in rows], np.int32),
+        artist=np.array([row(catalogue.artists, r["artist_id"]) for r in rows], np.int32),
+        kind=np.array([kind_code(r["kind"]) for r in rows], np.int8),
+        value=np.array([r["value"] for r in rows], np.float32),
+        at=np.array([r["at"] for r in rows], np.int64),
+        ms_played=np.array(
+            [-1 if r["ms_played"] is None else r["ms_played"] for r in rows], np.int32
+        ),
+        organic=np.array([r["organic"] for r in rows], bool),
+    )
 
 
 def _rows(ids: Ids, column: pa.ChunkedArray) -> NDArray[np.int32]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,13 +39,22 @@ from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
 from recsys.data.importers.database import events_until
-from recsys.data.interactions import Events, Interactions, build_interactions, read_events
+from recsys.data.interactions import Events, build_interactions, read_events
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
 from recsys.retrieval import catalogue_graph
 from recsys.text.model import TextModel, build_text, leading_directions
 
-__all__ = ["MODEL_NAMES", "Content", "Source", "build", "read_source"]
+__all__ = [
+    "MODEL_NAMES",
+    "Content",
+    "Source",
+    "assemble",
+    "build",
+    "check_names",
+    "read_source",
+    "training_key",
+]
 
 MODEL_NAMES = ("collaborative", "text", "audio")
 """The three models, in the order in which they are trained."""
@@ -146,93 +155,101 @@ def build(
     InputError
         Where the dataset has data for none of the wanted models.
     """
-    unknown = set(only) - set(MODEL_NAMES)
-    if unknown:
-        raise UsageError(f"no model {min(unknown)!r}; known: {', '.join(MODEL_NAMES)}")
-
+    check_names(only)
     interactions = build_interactions(source.events, source.catalogue, config.interactions)
     writer = models.write()
     source.catalogue.write(writer)
     interactions.write(writer)
 
     content = Content(source, config)
-    checkpoints = Checkpoints(
-        f"{models.folder.path}/checkpoints/{_key(source, config)}",
-        every=config.collaborative.checkpoint_every,
-        resume=resume,
-    )
+    latest = int(source.events.at.max(initial=0))
+    key = training_key([source.dataset.fingerprint(), len(source.events), latest], config)
+    every = config.collaborative.checkpoint_every
+    path = f"{models.folder.path}/checkpoints/{key}"
+    checkpoints = Checkpoints(path, every=every, resume=resume)
+
+    def collaborative() -> str:
+        explicit = config.collaborative.feedback == "explicit"
+        matrix = interactions.ratings if explicit else interactions.evidence
+        if not matrix.nnz:
+            return "no ratings" if explicit else "no events on items"
+        factors = _factors(matrix, content, backend, models, checkpoints)
+        factors.write(writer)
+        _write_graph(writer, "collaborative", factors.item_factors, factors.item_biases)
+        return ""
+
+    counts = {"users": len(source.catalogue.users), "events": len(source.events)}
+    version = assemble(content, collaborative, writer, only=only, activate=activate, counts=counts)
+    checkpoints.clear()
+    return version
+
+
+def check_names(only: Collection[str]) -> None:
+    """Raise UsageError for a model that does not exist."""
+    unknown = set(only) - set(MODEL_NAMES)
+    if unknown:
+        raise UsageError(f"no model {min(unknown)!r}; known: {', '.join(MODEL_NAMES)}")
+
+
+def assemble(
+    content: Content,
+    collaborative: Callable[[], str],
+    writer: BundleWriter,
+    *,
+    only: Collection[str],
+    activate: bool,
+    counts: Mapping[str, int],
+) -> str:
+    """Train the wanted models into a version that has its catalogue and interactions; commit it.
+
+    `collaborative` trains that model and returns why it could not, or an empty string.
+    """
+    source, config = content.source, content.config
+
+    def text() -> str:
+        if content.text is None:
+            return "no documents about known artists"
+        content.text.write(writer)
+        _write_graph(writer, "text", content.text.item_vectors)
+        return ""
+
+    def audio() -> str:
+        if content.audio is None:
+            return "no readable recordings"
+        content.audio.write(writer)
+        _write_graph(writer, "audio", content.audio.item_vectors)
+        return ""
+
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
-    for name in (name for name in MODEL_NAMES if name in only):
-        reason = _train(name, content, interactions, backend, models, writer, checkpoints)
-        if reason:
+    for name, train_it in zip(MODEL_NAMES, (collaborative, text, audio), strict=True):
+        if name in only and (reason := train_it()):
             left_out[name] = reason
             note(f"{name} left out: {reason}")
     trained = [name for name in MODEL_NAMES if name not in left_out]
     if not trained:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise InputError(f"{source.dataset.folder.path}: nothing to train ({reasons})")
-
+    known = {"items": len(source.catalogue.items), "artists": len(source.catalogue.artists)}
     writer.note(
         config=config.to_dict(),
         dataset=source.dataset.fingerprint(),
         trained=trained,
         left_out=left_out,
         events_until=events_until(source.dataset),
-        counts={
-            "users": len(source.catalogue.users),
-            "items": len(source.catalogue.items),
-            "artists": len(source.catalogue.artists),
-            "events": len(source.events),
-        },
+        counts=known | dict(counts),
     )
-    version = writer.commit(activate=activate)
-    checkpoints.clear()
-    return version
+    return writer.commit(activate=activate)
 
 
-def _key(source: Source, config: Config) -> str:
+def training_key(events: Sequence[Any], config: Config) -> str:
     """Return what a checkpoint's training is known by: its events, and what it makes of them."""
     settings = config.to_dict()
     for key in ("checkpoint_every", "loss_every", "num_threads"):  # none of them moves a factor
         del settings["collaborative"][key]
     stages = ["interactions", "collaborative"]
     stages += ["text", "audio"] if config.collaborative.features else []
-    latest = int(source.events.at.max(initial=0))
-    facts = [source.dataset.fingerprint(), len(source.events), latest]
-    text = json.dumps([facts, [settings[stage] for stage in stages]], sort_keys=True)
+    text = json.dumps([list(events), [settings[stage] for stage in stages]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _train(
-    name: str,
-    content: Content,
-    interactions: Interactions,
-    backend: Backend,
-    models: Models,
-    writer: BundleWriter,
-    checkpoints: Checkpoints,
-) -> str:
-    """Train one model into the bundle; return why it could not be, or an empty string."""
-    if name == "collaborative":
-        explicit = content.config.collaborative.feedback == "explicit"
-        matrix = interactions.ratings if explicit else interactions.evidence
-        if not matrix.nnz:
-            return "no ratings" if explicit else "no events on items"
-        factors = _factors(matrix, content, backend, models, checkpoints)
-        factors.write(writer)
-        _write_graph(writer, name, factors.item_factors, factors.item_biases)
-        return ""
-    if name == "text":
-        if content.text is None:
-            return "no documents about known artists"
-        content.text.write(writer)
-        _write_graph(writer, name, content.text.item_vectors)
-        return ""
-    if content.audio is None:
-        return "no readable recordings"
-    content.audio.write(writer)
-    _write_graph(writer, name, content.audio.item_vectors)
-    return ""
 
 
 def _write_graph(

@@ -41,6 +41,8 @@ COMMANDS = {
     "experiment": "Let two versions answer side by side, and compare them.",
     "forget": "Delete a listener everywhere.",
     "doctor": "Check this machine, trained versions, and a running server.",
+    "bench": "Measure what this machine does, for plan.",
+    "plan": "Predict what a sharded training takes on a cluster.",
     "config": "Show the whole configuration, or check a file.",
 }
 """Every command, in the order of the work, with its line of help."""

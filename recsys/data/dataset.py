@@ -34,7 +34,7 @@ from recsys.data.tombstones import buried
 from recsys.errors import InputError
 from recsys.storage import AbandonedError, Folder
 
-__all__ = ["Dataset", "Part", "Transaction"]
+__all__ = ["Dataset", "Part", "RowGroup", "Transaction"]
 
 _MANIFEST = "manifest.json"
 _SCHEMA = 1
@@ -53,6 +53,18 @@ class Part:
     """What was imported, e.g. ``lastfm-hetrec:user_artists.dat``."""
     fingerprint: str
     """Hash of the source's content; equal fingerprints are the same import."""
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """A piece of a part that can be read alone."""
+
+    part: Part
+    number: int
+    """Place in the part."""
+    first: int
+    """Rows of the table that lie before it, in order of import."""
+    rows: int
 
 
 class Dataset:
@@ -98,10 +110,28 @@ class Dataset:
             if part.table == table:
                 yield from self.part_batches(part, columns)
 
+    def row_groups(self, table: str) -> list[RowGroup]:
+        """Return the pieces of a table in order, so that several processes can share them out."""
+        groups, first = [], 0
+        for part in (part for part in self.parts if part.table == table):
+            place = self.folder.locate(part.file)
+            with self._readable(part), self.folder.filesystem.open_input_file(place) as file:
+                facts = pq.read_metadata(file)
+            for number in range(facts.num_row_groups):
+                rows = facts.row_group(number).num_rows
+                groups.append(RowGroup(part, number, first, rows))
+                first += rows
+        return groups
+
     def part_batches(
-        self, part: Part, columns: Sequence[str] | None = None, *, encoded: bool = False
+        self,
+        part: Part,
+        columns: Sequence[str] | None = None,
+        *,
+        encoded: bool = False,
+        row_group: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Stream the rows of one part, as `batches` does.
+        """Stream the rows of one part, or of one piece of it, as `batches` does.
 
         With `encoded`, texts come as dictionaries: numbers, and the distinct texts of the batch.
         """
@@ -115,23 +145,30 @@ class Dataset:
         if encoded:
             read = pa.schema([_encoded(field) for field in read])
         place = self.folder.locate(part.file)
+        with self._readable(part), self.folder.filesystem.open_input_file(place) as file:
+            names = set(pq.read_schema(file).names)
+            present = [field for field in read if field.name in names]
+            texts = [f.name for f in present if pa.types.is_dictionary(f.type)]
+            stored = pq.ParquetFile(file, read_dictionary=texts)
+            wanted = [field.name for field in present]
+            groups = None if row_group is None else [row_group]
+            for batch in stored.iter_batches(_ROW_GROUP, row_groups=groups, columns=wanted):
+                whole = complete(part.table, batch, read)
+                if listener is not None:
+                    gone = buried(whole.column(listener), self.tombstones)
+                    whole = whole.filter(pa.array(~gone))
+                yield whole.select(schema.names)
+
+    @contextmanager
+    def _readable(self, part: Part) -> Iterator[None]:
+        """Say of a part that cannot be read what it was and what to do."""
         try:
-            with self.folder.filesystem.open_input_file(place) as file:
-                names = set(pq.read_schema(file).names)
-                present = [field for field in read if field.name in names]
-                texts = [f.name for f in present if pa.types.is_dictionary(f.type)]
-                stored = pq.ParquetFile(file, read_dictionary=texts)
-                wanted = [field.name for field in present]
-                for batch in stored.iter_batches(_ROW_GROUP, columns=wanted):
-                    whole = complete(part.table, batch, read)
-                    if listener is not None:
-                        gone = buried(whole.column(listener), self.tombstones)
-                        whole = whole.filter(pa.array(~gone))
-                    yield whole.select(schema.names)
+            yield
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
-                f"{place}: damaged ({reason}); restore it, or import {part.source} anew elsewhere"
+                f"{self.folder.locate(part.file)}: damaged ({reason}); restore it, "
+                f"or import {part.source} anew elsewhere"
             ) from error
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -137,6 +137,7 @@ def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None
     )
     key = json.loads(made)["key"]
     for host in cluster.hosts:
+        ready(host)
         assert len(recommended(host, key)) == 5
     with pytest.raises(HTTPError, match="401"):
         recommended(first, "no key")
@@ -169,6 +170,18 @@ def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None
         client.join()
     after = seen - before
     assert set(after) == {"answered"}, after
+
+
+def ready(host: Any) -> None:
+    """Wait until a host's proxy has found a replica that is ready."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urlopen(f"http://{host.address}:{PORT}/v1/health/ready", timeout=10).close()
+            return
+        except OSError as error:
+            assert time.monotonic() < deadline, error
+            time.sleep(0.5)
 
 
 def joined_without(operator: Any, victim: Any) -> None:

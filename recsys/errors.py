@@ -7,7 +7,8 @@
     ├── ConfigError        a configuration key or value                  (exit 2)
     ├── InputError         a file or row that cannot be read             (exit 1)
     ├── NotFoundError      an id that the data does not have             (exit 1, HTTP 404)
-    └── BundleError        a trained version that cannot be used         (exit 1)
+    ├── BundleError        a trained version that cannot be used         (exit 1)
+    └── LeakError          an evaluation that knew what it should tell   (exit 1)
 
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "BundleError",
     "ConfigError",
     "InputError",
+    "LeakError",
     "NotFoundError",
     "RecsysError",
     "UsageError",
@@ -63,6 +65,10 @@ class NotFoundError(RecsysError):
 
 class BundleError(RecsysError):
     """A trained version is missing, damaged, or written by a newer schema."""
+
+
+class LeakError(RecsysError):
+    """An evaluation whose models or lists know what they are to be measured on."""
 
 
 def nearest(name: str, known: Iterable[str], *, n: int = 1) -> list[str]:

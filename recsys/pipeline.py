@@ -8,17 +8,22 @@
        +------> documents -----------------------> text ----+----------+--> bundle
        |                                                    |          |
        +------> recordings ----------------------> audio ---+----------+
+                                                                       |
+            base, tune --> all models --> candidates --> blend --------+
+                                blend slice ---------------^
 
 Enters: a `Dataset`, a `Config`, a `Backend`. Leaves: a version in `Models`. A model is trained when
 the dataset has data for it; what was left out, and why, stands in the bundle's facts. With
 ``collaborative.features`` labels, text and audio draw the items' vectors too. A retraining starts
 from the version that serves, so that neighbours, and maps learned on its vectors, stay stable.
+How much to believe each signal is learned once, on what listeners loved in the blend slice, from
+models that saw only what was before it; the version itself is trained on every event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -26,15 +31,28 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.audio.model import AudioModel, build_audio
-from recsys.backend import Backend
+from recsys.backend import Backend, LocalBackend
 from recsys.bundle import BundleWriter, Models
 from recsys.collaborative.als import train
 from recsys.collaborative.checks import MAX_FEATURES
 from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
-from recsys.data.catalogue import Catalogue, read_catalogue
+from recsys.data.catalogue import NO_TIME, Catalogue, read_catalogue
+from recsys.data.collections import Collections, read_collections
 from recsys.data.dataset import Dataset
-from recsys.data.interactions import Events, Interactions, build_interactions, read_events
+from recsys.data.interactions import (
+    Events,
+    Interactions,
+    build_interactions,
+    newly_loved,
+    read_events,
+)
+from recsys.data.slices import split
+from recsys.ensemble.ensemble import Ensemble
+from recsys.ensemble.learned import write_blender
+from recsys.ensemble.learning import Ladder, climb, prepare
+from recsys.ensemble.recommender import default_kind, fusion
+from recsys.ensemble.sound import Sound
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
 from recsys.text.model import TextModel, build_text, leading_directions
@@ -52,14 +70,19 @@ class Source:
     dataset: Dataset
     catalogue: Catalogue
     events: Events
+    collections: Collections | None = None
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is said of items and what they sound like; each is found out when first asked for."""
+    """What is said of items, what they sound like, and how to blend; each is found out once.
+
+    Several builds from one dataset share it, as those that evaluate and those that serve.
+    """
 
     source: Source
     config: Config
+    backend: Backend = field(default_factory=LocalBackend)
 
     @cached_property
     def text(self) -> TextModel | None:
@@ -68,6 +91,46 @@ class Content:
     @cached_property
     def audio(self) -> AudioModel | None:
         return build_audio(self.source.dataset, self.source.catalogue, self.config.audio)
+
+    @cached_property
+    def ladder(self) -> Ladder:
+        """The blend learned on the blend slice of the source, from models of base and tune."""
+        source, config = self.source, self.config
+        slices = split(source.events, config.slices)
+        before = source.events.take(np.sort(np.concatenate([slices.base, slices.tune])))
+        ensemble = self.ensemble(before)
+        catalogue = source.catalogue
+        kind = default_kind(catalogue, ensemble.popularity.listeners)
+        eligible = catalogue.of_kind(kind) if catalogue.n_items else np.zeros(0, bool)
+        heard = ensemble.interactions.heard
+        later = source.events.take(slices.blend)
+        loved, sought = (
+            newly_loved(events, catalogue, config.interactions, heard=heard, eligible=eligible)
+            for events in (later, later.take(later.organic))
+        )
+        lesson = prepare(ensemble, loved, sought, eligible=eligible, seed=config.evaluation.seed)
+        return climb(lesson, fusion(ensemble), config.ensemble, seed=config.evaluation.seed)
+
+    def ensemble(self, events: Events) -> Ensemble:
+        """Return what the models know that saw `events` only, beside all text and audio."""
+        source, config = self.source, self.config
+        interactions = build_interactions(events, source.catalogue, config.interactions)
+        matrix = evidence_of(interactions, config.collaborative)
+        factors = None
+        if matrix.nnz:
+            factors = train(
+                matrix, config.collaborative, self.backend, item_features=self.features()
+            )
+        content = {"text": self.text, "audio": self.audio}
+        return Ensemble(
+            source.catalogue,
+            interactions,
+            known_lists(source, events, interactions),
+            factors=factors,
+            content={name: m.item_vectors for name, m in content.items() if m is not None},
+            sound=Sound.of(self.audio, source.catalogue.n_items),
+            config=config.ensemble,
+        )
 
     def features(self) -> NDArray[np.float32] | None:
         """Return (n_items, d) what ``collaborative.features`` names; None where there is none.
@@ -107,7 +170,8 @@ def _label_vectors(catalogue: Catalogue, room: int) -> NDArray[np.float32]:
 def read_source(dataset: Dataset) -> Source:
     """Read ids, metadata and events of a dataset once."""
     catalogue = read_catalogue(dataset)
-    return Source(dataset, catalogue, read_events(dataset, catalogue))
+    events, collections = read_events(dataset, catalogue), read_collections(dataset, catalogue)
+    return Source(dataset, catalogue, events, collections)
 
 
 def build(
@@ -118,6 +182,7 @@ def build(
     *,
     only: Collection[str] = MODEL_NAMES,
     activate: bool = True,
+    content: Content | None = None,
 ) -> str:
     """Train what `source` has data for and return the name of the new version.
 
@@ -129,6 +194,9 @@ def build(
         The models to train, of `MODEL_NAMES`.
     activate
         Let the new version serve.
+    content
+        What was found out already about the items and the blend, from a source with the same
+        catalogue; by default it is found out here.
 
     Raises
     ------
@@ -145,8 +213,9 @@ def build(
     writer = models.write()
     source.catalogue.write(writer)
     interactions.write(writer)
+    known_lists(source, source.events, interactions).write(writer)
 
-    content = Content(source, config)
+    content = Content(source, config, backend) if content is None else content
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
     for name in (name for name in MODEL_NAMES if name in only):
         reason = _train(name, content, interactions, backend, models, writer)
@@ -157,6 +226,9 @@ def build(
     if not trained:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise InputError(f"{source.dataset.folder.path}: nothing to train ({reasons})")
+    # A blend learned with a model cannot do without it.
+    if "not asked for" not in left_out.values() and config.ensemble.blend != "fusion":
+        _blend(content.ladder, writer)
 
     writer.note(
         config=config.to_dict(),
@@ -183,9 +255,9 @@ def _train(
 ) -> str:
     """Train one model into the bundle; return why it could not be, or an empty string."""
     if name == "collaborative":
-        explicit = content.config.collaborative.feedback == "explicit"
-        matrix = interactions.ratings if explicit else interactions.evidence
+        matrix = evidence_of(interactions, content.config.collaborative)
         if not matrix.nnz:
+            explicit = content.config.collaborative.feedback == "explicit"
             return "no ratings" if explicit else "no events on items"
         _factors(matrix, content, backend, models).write(writer)
         return ""
@@ -198,6 +270,34 @@ def _train(
         return "no readable recordings"
     content.audio.write(writer)
     return ""
+
+
+def _blend(ladder: Ladder, writer: BundleWriter) -> None:
+    """Keep what was learned, and how each rung ranked."""
+    chosen = "fusion" if ladder.blender is None else ladder.blender.kind
+    if ladder.ndcg:
+        shown = ", ".join(f"{name} {ndcg:.4f}" for name, ndcg in ladder.ndcg.items())
+        note(f"blend: {chosen}; NDCG@30 for held-out listeners: {shown}")
+    else:
+        note(f"blend: fusion; too few ({ladder.n_listeners}) loved something new to learn from")
+    writer.note(ladder={"chosen": chosen, "n_listeners": ladder.n_listeners, **ladder.facts()})
+    if ladder.blender is not None:
+        write_blender(ladder.blender, writer)
+
+
+def evidence_of(interactions: Interactions, settings: CollaborativeConfig) -> csr_array:
+    """Return (n_users, n_items) what the collaborative model is fitted to."""
+    return interactions.ratings if settings.feedback == "explicit" else interactions.evidence
+
+
+def known_lists(source: Source, events: Events, interactions: Interactions) -> Collections:
+    """Return the collections as they can have been when the last of `events` happened."""
+    released, now = source.catalogue.released_at, events.at.max(initial=NO_TIME)
+    out = (released <= now) if now != NO_TIME else np.ones(len(released), bool)
+    lists = source.collections
+    if lists is None:
+        return Collections.none(source.catalogue.n_items)
+    return lists.as_of(interactions.heard, out)
 
 
 def _factors(matrix: csr_array, content: Content, backend: Backend, models: Models) -> Factors:

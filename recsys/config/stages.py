@@ -166,20 +166,47 @@ class AudioConfig:
 class EnsembleConfig:
     """How neighbours become one list."""
 
+    blend: Literal["auto", "fusion", "logistic", "trees"] = "auto"
+    """How signals become a score: reciprocal ranks, a logistic model of z-scores, boosted trees;
+    auto learns both models on the blend slice and takes what ranks best for held-out listeners."""
     candidates_per_source: int = 200
-    """Items taken from each source before blending."""
+    """Items taken from each space and from popularity before blending."""
+    tastes: int = 3
+    """Centroids per listener in the text and audio spaces, at most."""
+    from_recent: int = 40
+    """Neighbours of recent plays among the candidates."""
+    from_artists: int = 60
+    """Items by artists whom the listener follows or plays."""
+    from_collections: int = 60
+    """Items that stand on lists beside what the listener played."""
+    new_items: int = 20
+    """Quota in text and audio for items with fewer than `new_below` listeners."""
+    new_below: int = 5
+    """An item with fewer listeners is new."""
     rank_offset: float = 60.0
     """k0 of reciprocal-rank fusion: a source gives weight / (k0 + rank)."""
     collaborative: float = 1.0
-    """Weight of the collaborative source."""
+    """Weight of the collaborative source in fusion, as of those below."""
     text: float = 0.3
     """Weight of the text source."""
     audio: float = 0.3
     """Weight of the audio source."""
+    artists: float = 0.2
+    """Weight of artists whom the listener follows or plays."""
+    collections: float = 0.2
+    """Weight of lists that hold what the listener plays."""
     popularity: float = 0.1
     """Weight of popularity, the last resort."""
     max_per_artist: int = 2
     """Items of one artist in a list; items of an unknown artist are never capped."""
+    diversity: float = 0.0
+    """0 ranks by score alone, 1 by how little an item is like those above it in the list."""
+    recommended: float = 0.5
+    """What a love that a recommendation brought about counts in learning the blend."""
+    blend_fewest: int = 100
+    """With fewer listeners who loved something new in the blend slice nothing is learned."""
+    blend_most: int = 3000
+    """More of them are not needed; as many are drawn by seed."""
 
 
 @dataclass(frozen=True, kw_only=True)

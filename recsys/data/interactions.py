@@ -25,6 +25,7 @@ __all__ = [
     "Events",
     "Interactions",
     "build_interactions",
+    "newly_loved",
     "read_events",
     "transform_streams",
 ]
@@ -106,6 +107,39 @@ def build_interactions(
         heard=_heard(events.take(on_item & events.of_kind(*_HEARD_KINDS)), catalogue),
         follows=followed.matrix(np.ones(followed.n, np.float32)),
     )
+
+
+def newly_loved(
+    events: Events,
+    catalogue: Catalogue,
+    config: InteractionsConfig,
+    *,
+    heard: csr_array,
+    eligible: NDArray[np.bool_],
+) -> csr_array:
+    """Return (n_users, n_items) int8 ones: what each listener loved in `events` and had not known.
+
+    Positive evidence from streams, saves, playlists and stars counts, on the first item of each
+    recording. Evidence on artists (visits, follows) names no item and does not.
+
+    Parameters
+    ----------
+    heard
+        (n_users, n_items) stored entries: what was known before, by recording.
+    eligible
+        (n_items,) what counts at all.
+    """
+    about_items = events.of_kind("stream", "save", "playlist_add", "skip", "rating")
+    evidence = build_interactions(events.take(about_items), catalogue, config).evidence
+    pairs = evidence.tocoo()
+    rated = (pairs.data > 0) & eligible[pairs.col]
+    shape = (catalogue.n_users, catalogue.n_items)
+    found = _Pairs(pairs.row[rated], catalogue.first_of_recording[pairs.col[rated]], shape)
+    loved = found.matrix(np.ones(found.n, np.int8))
+    new = csr_array(loved - loved.multiply(heard.astype(bool)), dtype=np.int8)
+    new.eliminate_zeros()
+    new.sort_indices()
+    return new
 
 
 def _evidence(

@@ -8,7 +8,8 @@ guessed: a zero vector is near nothing. Popularity knows every item and is the l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,23 +29,26 @@ class Listeners:
     """(m, n_items) float32 positive evidence: what speaks for an item."""
     heard: csr_array
     """(m, n_items) stored entries are never recommended."""
-    queries: Mapping[str, NDArray[np.float32]]
-    """Per space the (m, d) vectors whose nearest items are sought."""
+    follows: csr_array
+    """(m, n_artists) stored entries are artists followed."""
+    points: Mapping[str, NDArray[np.float32]]
+    """Per space (m, q, d): where lately played items lie, where all of them do (collaborative: the
+    listener's own vector), then one point a taste; zero rows where there is none."""
 
     def __len__(self) -> int:
         return int(self.heard.shape[0])
 
     def take(self, rows: NDArray[np.int64]) -> Listeners:
         """Return some of them."""
-        queries = {space: vectors[rows] for space, vectors in self.queries.items()}
-        return Listeners(self.history[rows], self.heard[rows], queries)
+        points = {space: vectors[rows] for space, vectors in self.points.items()}
+        return Listeners(self.history[rows], self.heard[rows], self.follows[rows], points)
 
     def knowing(self, items: NDArray[np.int64]) -> Listeners:
         """Return the same, each of whom knows the item rows `items` too."""
         more = np.zeros(self.heard.shape[1], np.int8)
         more[items] = 1
         both = csr_array(self.heard + csr_array(np.tile(more, (len(self), 1))))
-        return Listeners(self.history, both, self.queries)
+        return replace(self, heard=both)
 
 
 class Space:
@@ -69,9 +73,15 @@ class Space:
         above: float = -np.inf,
     ) -> None:
         self.vectors = vectors
+        self.biases = np.zeros(len(vectors), np.float32) if biases is None else biases
         self.above = above
         self.index = ExactIndex(vectors, biases)
         self.known: NDArray[np.bool_] = np.asarray((vectors != 0).any(axis=1))
+
+    @cached_property
+    def directions(self) -> NDArray[np.float32]:
+        """(n_items, d) the vectors at unit length."""
+        return unit(self.vectors)
 
     def search(
         self,

@@ -51,7 +51,6 @@ from recsys.data.slices import split
 from recsys.ensemble.ensemble import Ensemble
 from recsys.ensemble.learned import write_blender
 from recsys.ensemble.learning import Ladder, climb, prepare
-from recsys.ensemble.recommender import default_kind, fusion
 from recsys.ensemble.sound import Sound
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
@@ -100,8 +99,9 @@ class Content:
         before = source.events.take(np.sort(np.concatenate([slices.base, slices.tune])))
         ensemble = self.ensemble(before)
         catalogue = source.catalogue
-        kind = default_kind(catalogue, ensemble.popularity.listeners)
-        eligible = catalogue.of_kind(kind) if catalogue.n_items else np.zeros(0, bool)
+        eligible = np.zeros(0, bool)
+        if catalogue.n_items:
+            eligible = catalogue.of_kind(ensemble.default_kind)
         heard = ensemble.interactions.heard
         later = source.events.take(slices.blend)
         loved, sought = (
@@ -109,7 +109,7 @@ class Content:
             for events in (later, later.take(later.organic))
         )
         lesson = prepare(ensemble, loved, sought, eligible=eligible, seed=config.evaluation.seed)
-        return climb(lesson, fusion(ensemble), config.ensemble, seed=config.evaluation.seed)
+        return climb(lesson, ensemble.fusion, config.ensemble, seed=config.evaluation.seed)
 
     def ensemble(self, events: Events) -> Ensemble:
         """Return what the models know that saw `events` only, beside all text and audio."""

@@ -169,7 +169,7 @@ class EnsembleConfig:
     blend: Literal["auto", "fusion", "logistic", "trees"] = "auto"
     """How signals become a score: reciprocal ranks, a logistic model of z-scores, boosted trees;
     auto learns both models on the blend slice and takes what ranks best for held-out listeners."""
-    candidates_per_source: int = 200
+    candidates_per_source: int = 100
     """Items taken from each space and from popularity before blending."""
     tastes: int = 3
     """Centroids per listener in the text and audio spaces, at most."""

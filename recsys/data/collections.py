@@ -77,7 +77,7 @@ class Collections:
     def none(cls, n_items: int) -> Collections:
         """Return no lists."""
         texts = Texts(np.zeros(1, np.int64), np.zeros(0, np.uint8))
-        empty = csr_array((0, n_items), dtype=np.float32)
+        empty = csr_array(np.zeros((0, n_items), np.float32))
         return cls(texts, np.zeros(0, np.int32), empty)
 
 

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from recsys.data.interactions import Interactions
 from recsys.retrieval.exact import ExactIndex
 
-__all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "profiles", "unit"]
+__all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "rows_of", "unit"]
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,21 @@ class Popularity:
         return found
 
 
+def rows_of(matrix: csr_array, rows: NDArray[np.integer]) -> csr_array:
+    """Return the rows of a matrix with sorted indices; of a single row nothing is copied."""
+    if len(rows) != 1:
+        return matrix[rows]
+    start, end = matrix.indptr[rows[0]], matrix.indptr[rows[0] + 1]
+    parts = matrix.data[start:end], matrix.indices[start:end], np.array([0, end - start], np.int32)
+    row = csr_array(parts, shape=(1, matrix.shape[1]))
+    row.has_sorted_indices = row.has_canonical_format = True
+    return row
+
+
 def positive(evidence: csr_array) -> csr_array:
-    """Return the entries above 0 as a new matrix."""
+    """Return the entries above 0, as a new matrix where there are others."""
+    if (evidence.data > 0).all():
+        return evidence
     kept = evidence.copy()
     kept.data = np.maximum(kept.data, 0)
     kept.eliminate_zeros()
@@ -160,16 +173,6 @@ def played_by(interactions: Interactions) -> csr_array:
     turned.data[:] = 1
     turned.sort_indices()
     return turned
-
-
-def profiles(history: csr_array, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (m, d) unit vectors: the mean of what each listener played, weighted by `history`.
-
-    A zero row where nothing that was played has a vector. Reads only the vectors of played items.
-    """
-    played, where = np.unique(history.indices, return_inverse=True)
-    narrow = csr_array((history.data, where, history.indptr), (history.shape[0], len(played)))
-    return unit(np.asarray(narrow @ np.asarray(vectors[played]), np.float32))
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

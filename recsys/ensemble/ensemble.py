@@ -23,12 +23,12 @@ from recsys.config import EnsembleConfig
 from recsys.data.catalogue import NO_TIME, Catalogue
 from recsys.data.collections import Collections
 from recsys.data.interactions import Interactions
-from recsys.ensemble.blend import Blend, fuse
-from recsys.ensemble.candidates import Listeners, Popularity, Space, played_by, positive, profiles
+from recsys.ensemble.blend import Blend, ReciprocalRank, fuse
+from recsys.ensemble.candidates import Listeners, Popularity, Space, played_by, positive, rows_of
 from recsys.ensemble.features import FeatureMaker
 from recsys.ensemble.sound import Sound
 from recsys.ensemble.sources import Artists, Shelves, interleave
-from recsys.ensemble.tastes import tastes
+from recsys.ensemble.tastes import profiles, tastes
 
 __all__ = ["SOURCES", "Ensemble"]
 
@@ -95,6 +95,22 @@ class Ensemble:
         self._has_cold = bool(self._cold.any())
 
     @cached_property
+    def default_kind(self) -> str:
+        """The kind of item most listened to; "" where there is none."""
+        catalogue = self.catalogue
+        n_kinds = len(catalogue.kinds)
+        if not n_kinds:
+            return ""
+        n_listens = np.bincount(catalogue.item_kind, self.popularity.listeners, n_kinds)
+        n_items = np.bincount(catalogue.item_kind, minlength=n_kinds)
+        return catalogue.kinds[int(np.lexsort((-n_items, -n_listens))[0])]
+
+    @property
+    def fusion(self) -> ReciprocalRank:
+        """Reciprocal-rank fusion of the sources with the configured weights."""
+        return ReciprocalRank({name: float(getattr(self.config, name)) for name in self.sources})
+
+    @cached_property
     def now_ms(self) -> int:
         """Milliseconds since 1970 of the last play; NO_TIME where none has a time."""
         return int(self.interactions.last_played.max(initial=NO_TIME))
@@ -133,15 +149,15 @@ class Ensemble:
             most; None for all alike.
         """
         known = self.interactions
-        history = positive(known.evidence[users])
+        history = positive(rows_of(known.evidence, users))
         lately = self._lately(users, hours)
         if hours is not None:
             history = _stressed(history, lately)
         own = None if self.factors is None else self.factors.user_factors[users]
         return Listeners(
             history,
-            known.heard[users],
-            known.follows[users],
+            rows_of(known.heard, users),
+            rows_of(known.follows, users),
             self._points(history, lately, own),
         )
 
@@ -153,8 +169,8 @@ class Ensemble:
             own = np.zeros((m, self.factors.user_factors.shape[1]), np.float32)
             if history.nnz:
                 own = self.factors.fold_in(history)[0]
-        follows = csr_array((m, self.catalogue.n_artists), dtype=np.float32)
-        heard = csr_array(history.shape, dtype=np.int8)
+        follows = csr_array(np.zeros((m, self.catalogue.n_artists), np.float32))
+        heard = csr_array(np.zeros(history.shape, np.int8))
         return Listeners(history, heard, follows, self._points(history, history, own))
 
     def union(
@@ -184,6 +200,13 @@ class Ensemble:
             tie_break=self.popularity.place,
         )
 
+    def last_resort(self, depth: int) -> int:
+        """Return how many of the most popular stand beside `depth` candidates of other sources.
+
+        Half as many, but all of them where everything is to be ranked.
+        """
+        return depth if depth >= self.catalogue.n_items else (depth + 1) // 2
+
     def candidates(
         self,
         source: str,
@@ -195,7 +218,7 @@ class Ensemble:
         """Return (m, at least `depth`) item rows of one source, best first, padded with -1."""
         heard = listeners.heard
         if source == "popularity":
-            return self.popularity.search(depth, exclude=heard, allowed=eligible)
+            return self.popularity.search(self.last_resort(depth), exclude=heard, allowed=eligible)
         if source == "artists":
             return self.artists.propose(
                 listeners.history, listeners.follows, min(depth, self.config.from_artists),
@@ -213,16 +236,17 @@ class Ensemble:
     ) -> NDArray[np.int32]:
         """Return the candidates of a space: the main ones, then its extras."""
         points = listeners.points[source]
-        collaborative = source == "collaborative"
-        main = points[:, 1:2] if collaborative else points[:, 2:]
-        found = [self._search(source, main, listeners, depth, eligible)]
-        if collaborative:
-            lately = points[:, :1]
-            found.append(self._search(source, lately, listeners, self.config.from_recent, eligible))
-        elif self._has_cold and self.config.new_items:
-            new = eligible & self._cold
-            found.append(self._search(source, main, listeners, self.config.new_items, new))
-        chained = np.concatenate(found, axis=1)
+        if source == "collaborative":
+            main, more, within = points[:, 1:2], points[:, :1], eligible
+            n_more = self.config.from_recent
+        else:
+            main, more, within = points[:, 2:], points[:, 1:2], eligible & self._cold
+            n_more = self.config.new_items if self._has_cold else 0
+        found = self._search(source, main, listeners, depth, eligible)
+        if not n_more:
+            return found
+        extra = self._search(source, more, listeners, n_more, within)
+        chained = np.concatenate([found, extra], axis=1)
         return interleave(chained[:, None, :], chained.shape[1])
 
     def _search(
@@ -235,9 +259,10 @@ class Ensemble:
     ) -> NDArray[np.int32]:
         """Return (m, depth) nearest items to the points (m, q, d) of each listener, in turns."""
         m, q, d = points.shape
-        heard = listeners.heard if q == 1 else listeners.heard[np.repeat(np.arange(m), q)]
+        # All tastes together give about `depth`; where everything is to be ranked, each gives all.
+        each = depth if depth >= len(eligible) else -(-depth // q)
         rows, _ = self.spaces[source].search(
-            points.reshape(m * q, d), depth, exclude=heard, allowed=eligible
+            points.reshape(m * q, d), each, exclude=_repeated(listeners.heard, q), allowed=eligible
         )
         return rows if q == 1 else interleave(rows.reshape(m, q, -1), depth)
 
@@ -278,6 +303,20 @@ class Ensemble:
         indptr = np.concatenate([[0], np.cumsum(n)])
         shape = (len(users), self.catalogue.n_items)
         return csr_array((weight, plays.indices[where], indptr), shape=shape)
+
+
+def _repeated(matrix: csr_array, times: int) -> csr_array:
+    """Return (m * times, n) every row as many times, one after the other."""
+    m, n = matrix.shape
+    if times == 1:
+        return matrix
+    if m > 1:
+        return matrix[np.repeat(np.arange(m), times)]
+    indptr = np.arange(times + 1, dtype=np.int32) * len(matrix.indices)
+    parts = np.tile(matrix.data, times), np.tile(matrix.indices, times), indptr
+    repeated = csr_array(parts, shape=(times, n))
+    repeated.has_sorted_indices = True
+    return repeated
 
 
 def _within(at_ms: NDArray[np.int64], hours: tuple[int, int]) -> NDArray[np.bool_]:

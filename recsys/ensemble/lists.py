@@ -68,7 +68,8 @@ class ListMaker:
             return lists
         known = self.eligible.astype(np.int64)
         n_unheard = known.sum() - listeners.heard.astype(np.int64) @ known
-        short = np.flatnonzero((n_found < k) & (n_unheard > depth))
+        more = n_unheard > self.ensemble.last_resort(depth)
+        short = np.flatnonzero((n_found < k) & more)
         if not len(short):
             return lists
         parts = [lists.take(~np.isin(lists.listener, short))]

@@ -8,7 +8,7 @@ Discover Weekly for its week, similar.py finds neighbours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from math import isfinite
 from time import time
@@ -25,42 +25,25 @@ from recsys.config import Config, EnsembleConfig
 from recsys.data.catalogue import Catalogue
 from recsys.data.collections import Collections
 from recsys.data.interactions import Interactions, transform_streams
-from recsys.ensemble.blend import Blender, ReciprocalRank
+from recsys.ensemble.blend import Blend, Blender
 from recsys.ensemble.candidates import Listeners
 from recsys.ensemble.ensemble import SOURCES, Ensemble
 from recsys.ensemble.learned import read_blender
 from recsys.ensemble.lists import ListMaker, choose_weights
+from recsys.ensemble.order import smooth_order
 from recsys.ensemble.reasons import Reasons
 from recsys.ensemble.rules import Rules
 from recsys.ensemble.similar import Neighbourhoods
 from recsys.ensemble.sound import Sound
+from recsys.ensemble.telling import Recommendation, tell
 from recsys.ensemble.weekly import Shelf, WeeklyList, weeks_before
 from recsys.errors import UsageError
 from recsys.text.model import TextModel
 
-__all__ = ["SOURCES", "HybridRecommender", "Recommendation", "default_kind", "fusion"]
+__all__ = ["SOURCES", "HybridRecommender", "Recommendation"]
 
 _WEEKLY_K = 30
 _WEEKS_REMEMBERED = 4
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One entry of a list."""
-
-    rank: int
-    """From 1."""
-    item_id: str
-    title: str | None
-    artist: str | None
-    score: float
-    signals: dict[str, float]
-    """The part of the score that each source gave; they add up to it."""
-    reasons: list[str]
-    """Sentences, the one behind the largest signal first; empty where nothing is known."""
-    probability: float | None = None
-    """The chance that the listener loves the item, as of the blend's training; None where no blend
-    was learned, or where the weights are not the learned ones."""
 
 
 class HybridRecommender:
@@ -117,7 +100,7 @@ class HybridRecommender:
             sound=Sound.of(audio, catalogue.n_items),
             config=config.ensemble,
         )
-        self.blender = fusion(self.ensemble) if blender is None else blender
+        self.blender = self.ensemble.fusion if blender is None else blender
         self._neighbourhoods = Neighbourhoods(
             catalogue, interactions, self.spaces, factors=factors, text=text
         )
@@ -151,7 +134,7 @@ class HybridRecommender:
     @cached_property
     def default_kind(self) -> str:
         """The kind of item that a list holds unless asked: the one most listened to."""
-        return default_kind(self.catalogue, self.listeners_of)
+        return self.ensemble.default_kind
 
     @property
     def listeners_of(self) -> NDArray[np.int64]:
@@ -276,6 +259,7 @@ class HybridRecommender:
         *,
         weights: Mapping[str, float] | None = None,
         rerank: bool = True,
+        diversity: float | None = None,
         blender: Blender | None = None,
         eligible: NDArray[np.bool_] | None = None,
         **asked: Any,
@@ -297,7 +281,9 @@ class HybridRecommender:
         k = self._checked(k)
         allowed = self.eligible(**asked) if eligible is None else eligible
         hours = self._rules(asked.get("kind"), asked).hours
-        make = self._list_maker(weights, allowed, blender=blender, rerank=rerank)
+        make = self._list_maker(
+            weights, allowed, blender=blender, rerank=rerank, diversity=diversity
+        )
         items = np.full((len(users), k), -1, np.int32)
         scores = np.full((len(users), k), -np.inf)
         size = make.batch_size(k)
@@ -306,6 +292,11 @@ class HybridRecommender:
             part = slice(start, start + size)
             items[part], scores[part] = make(batch, k).padded(len(batch), k)
         return items, scores
+
+    def smooth(self, entries: Sequence[Recommendation]) -> list[Recommendation]:
+        """Return a list in the order in which it flows best, the first kept; ranks as they were."""
+        rows = np.array([self.catalogue.items.require(one.item_id) for one in entries], np.int64)
+        return [entries[place] for place in smooth_order(self.ensemble.sound, rows).tolist()]
 
     def similar(
         self, kind: str, id: str, k: int = 10, *, by: str = "hybrid"
@@ -351,30 +342,35 @@ class HybridRecommender:
     ) -> list[Recommendation]:
         """Make one listener's list with its reasons."""
         make = self._list_maker(weights, self.eligible(**asked), diversity=diversity)
-        lists = make(listener, self._checked(k))
-        signals = [dict(zip(make.weights, row, strict=True)) for row in lists.signals.tolist()]
-        reasons = self._reasons.sentences(listener, lists.item, signals)
         trained = all(weight == 1 for weight in make.weights.values())
-        return [
-            self._entry(rank, *parts, trained=trained)
-            for rank, parts in enumerate(zip(lists.item.tolist(), signals, reasons), start=1)
-        ]
+        return self.told(listener, make(listener, self._checked(k)), trained=trained)[0]
 
-    def _entry(
-        self, rank: int, item: int, signals: dict[str, float], reasons: list[str], *, trained: bool
-    ) -> Recommendation:
-        artist = int(self.catalogue.item_artist[item])
-        score = sum(signals.values())
-        return Recommendation(
-            rank=rank,
-            item_id=self.catalogue.items[item],
-            title=self.catalogue.titles[item],
-            artist=None if artist < 0 else self.catalogue.artist_name(artist),
-            score=score,
-            signals=signals,
-            reasons=reasons,
-            probability=self.blender.probability(score) if trained else None,
-        )
+    def listeners(self, users: NDArray[np.integer]) -> Listeners:
+        """Return known users, by row, as those for whom lists are made."""
+        return self.ensemble.listeners(users)
+
+    def ranked(self, listeners: Listeners, k: int) -> Blend:
+        """Return up to `k` entries for each listener, by the trained weights and default rules."""
+        k = self._checked(k)
+        make = self._list_maker(None, self.eligible())
+        size = make.batch_size(k)
+        if len(listeners) <= size:
+            return make(listeners, k)
+        parts = []
+        for start in range(0, len(listeners), size):
+            rows = np.arange(start, min(start + size, len(listeners)))
+            part = make(listeners.take(rows), k)
+            parts.append(replace(part, listener=part.listener + start))
+        return Blend.join(parts)
+
+    def told(
+        self, listeners: Listeners, lists: Blend, *, trained: bool = True
+    ) -> list[list[Recommendation]]:
+        """Return each listener's entries with titles, signals and reasons.
+
+        `trained` says that the weights are the learned ones, so a score tells how likely a love is.
+        """
+        return tell(self.catalogue, self._reasons, self.blender, listeners, lists, trained=trained)
 
     def _list_maker(
         self,
@@ -426,20 +422,3 @@ class HybridRecommender:
         """Return the rows of all items that are a recording of one of `items`."""
         recording = self.catalogue.recording
         return np.flatnonzero(np.isin(recording, recording[items]))
-
-
-def default_kind(catalogue: Catalogue, listeners: NDArray[np.int64]) -> str:
-    """Return the kind of item with most `listeners` (n_items,) in all; "" where nothing is."""
-    n_kinds = len(catalogue.kinds)
-    if not n_kinds:
-        return ""
-    n_listens = np.bincount(catalogue.item_kind, listeners, n_kinds)
-    n_items = np.bincount(catalogue.item_kind, minlength=n_kinds)
-    return catalogue.kinds[int(np.lexsort((-n_items, -n_listens))[0])]
-
-
-def fusion(ensemble: Ensemble) -> ReciprocalRank:
-    """Return reciprocal-rank fusion with the configured weights of the sources that there are."""
-    return ReciprocalRank(
-        {name: float(getattr(ensemble.config, name)) for name in ensemble.sources}
-    )

@@ -9,6 +9,7 @@ lying where its relative major does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,22 @@ class Sound:
             return cls.unknown(n_items)
         return cls(heard.tempo_bpm, heard.key, heard.mode, heard.loudness_lufs)
 
-    @property
+    @cached_property
+    def known(self) -> tuple[bool, bool, bool]:
+        """Whether any tempo, any key, any loudness is known."""
+        return (
+            bool(np.isfinite(self.tempo_bpm).any()),
+            bool((self.fifth >= 0).any()),
+            bool(np.isfinite(self.loudness_lufs).any()),
+        )
+
+    @cached_property
+    def turns(self) -> Floats:
+        """(n_items,) the tempo in octaves: log2 of it, nan where unknown."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.log2(self.tempo_bpm))
+
+    @cached_property
     def fifth(self) -> NDArray[np.int64]:
         """(n_items,) place on the circle of fifths, 0 to 11; -1 where the key is unknown."""
         major = (self.key.astype(np.int64) + 3 * (self.minor == 1)) % 12
@@ -75,12 +91,14 @@ class Sound:
         Tempo and loudness are compared with the mean, the key with how much of the history is in a
         key at most a fifth away. 0 where either is unknown.
         """
+        if not any(self.known):
+            return {}
         owner = np.repeat(np.arange(history.shape[0]), np.diff(history.indptr))
         m, played = history.shape[0], history.indices
         found: dict[str, NDArray[np.floating]] = {}
-        with np.errstate(invalid="ignore", divide="ignore"):
-            turns = np.log2(self.tempo_bpm)
-        if np.isfinite(turns).any():
+        has_tempo, has_key, has_loudness = self.known
+        if has_tempo:
+            turns = self.turns
             # The mean of angles: an octave is one turn.
             known = np.isfinite(turns[played])
             turn = np.exp(2j * np.pi * np.where(known, turns[played], 0)) * known
@@ -88,7 +106,7 @@ class Sound:
             usual = np.angle(total) / (2 * np.pi)
             apart = np.abs((turns[item] - usual[listener] + 0.5) % 1 - 0.5)
             found["tempo"] = np.where(np.isfinite(apart) & (np.abs(total)[listener] > 0), apart, 0)
-        if (self.fifth >= 0).any():
+        if has_key:
             place = self.fifth
             known = place[played] >= 0
             cells = owner[known] * 12 + place[played][known]
@@ -96,7 +114,7 @@ class Sound:
             around = counts + np.roll(counts, 1, axis=1) + np.roll(counts, -1, axis=1)
             shares = around / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             found["key"] = np.where(place[item] >= 0, shares[listener, place[item]], 0)
-        if np.isfinite(self.loudness_lufs).any():
+        if has_loudness:
             loud = self.loudness_lufs[played]
             known = np.isfinite(loud)
             n_known = np.bincount(owner, known, m)

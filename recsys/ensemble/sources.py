@@ -21,12 +21,13 @@ __all__ = ["Artists", "Shelves", "interleave"]
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
+Pointers = NDArray[np.integer]
+Mask = NDArray[np.bool_]
 
 _PER_ARTIST = 5
 """Items of one artist that are proposed before the next artist's turn."""
 _FOLLOWED = 3.0
 """What following an artist adds to the bond; a single play adds log 2."""
-_DAY_MS = 86_400_000.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _interleave(found: NDArray[np.int32], mixed: Rows) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _artist_evidence(
-    items: Rows, weights: Floats, follows: Rows, item_artist: Rows, total: Floats, count: Floats
+    items: Rows, weights: Floats, item_artist: Rows, total: Floats, count: Floats
 ) -> None:
     """Add up evidence and items of each artist in total (n_artists,) and count (n_artists,)."""
     for n in range(len(items)):
@@ -174,17 +175,25 @@ def _artist_evidence(
 
 @numba.njit(nogil=True, cache=True)
 def _by_artists(
-    indptr, indices, data, follow_ptr, follow_ind, item_artist, of_ptr, of_items,
-    exclude_ptr, exclude_ind, allowed, found,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    indptr: Pointers,
+    indices: Rows,
+    data: Floats,
+    follow_ptr: Pointers,
+    follow_ind: Rows,
+    item_artist: Rows,
+    of_ptr: Pointers,
+    of_items: Rows,
+    exclude_ptr: Pointers,
+    exclude_ind: Rows,
+    allowed: Mask,
+    found: Rows,
+) -> None:
     n_artists = len(of_ptr) - 1
     total, count = np.zeros(n_artists, np.float32), np.zeros(n_artists, np.float32)
     for u in range(len(found)):
         items = indices[indptr[u] : indptr[u + 1]]
         followed = follow_ind[follow_ptr[u] : follow_ptr[u + 1]]
-        _artist_evidence(
-            items, data[indptr[u] : indptr[u + 1]], followed, item_artist, total, count
-        )
+        _artist_evidence(items, data[indptr[u] : indptr[u + 1]], item_artist, total, count)
         touched = [np.int32(a) for a in followed]
         for item in items:
             artist = item_artist[item]
@@ -214,8 +223,17 @@ def _by_artists(
 
 @numba.njit(nogil=True, cache=True)
 def _bonds(
-    indptr, indices, data, follow_ptr, follow_ind, item_artist, n_artists, listener, item, bonds
-):  # type: ignore[no-untyped-def]
+    indptr: Pointers,
+    indices: Rows,
+    data: Floats,
+    follow_ptr: Pointers,
+    follow_ind: Rows,
+    item_artist: Rows,
+    n_artists: int,
+    listener: NDArray[np.int64],
+    item: Rows,
+    bonds: Floats,
+) -> None:
     total, count = np.zeros(n_artists, np.float32), np.zeros(n_artists, np.float32)
     n = 0
     while n < len(item):
@@ -223,7 +241,7 @@ def _bonds(
         items = indices[indptr[u] : indptr[u + 1]]
         weights = data[indptr[u] : indptr[u + 1]]
         followed = follow_ind[follow_ptr[u] : follow_ptr[u + 1]]
-        _artist_evidence(items, weights, followed, item_artist, total, count)
+        _artist_evidence(items, weights, item_artist, total, count)
         whole = max(np.float32(weights.sum()), np.float32(1e-9))
         while n < len(item) and listener[n] == u:
             artist = item_artist[item[n]]
@@ -244,8 +262,16 @@ def _bonds(
 
 @numba.njit(nogil=True, cache=True)
 def _fill_shelf(
-    items, weights, list_ptr, list_ind, holder_ptr, holder_ind, of_list, score, touched
-):  # type: ignore[no-untyped-def]
+    items: Rows,
+    weights: Floats,
+    list_ptr: Pointers,
+    list_ind: Rows,
+    holder_ptr: Pointers,
+    holder_ind: Rows,
+    of_list: Floats,
+    score: Floats,
+    touched: Rows,
+) -> int:
     """Add to score (n_items,) what all lists that share an item with the history say.
 
     of_list (n_lists,) is scratch space of zeros. Fills touched with the items that have a score
@@ -268,13 +294,22 @@ def _fill_shelf(
                 n_touched += 1
             score[item] += speaks * speaks
         of_list[one] = 0
-    return n_touched
+    return int(n_touched)
 
 
 @numba.njit(nogil=True, cache=True)
 def _shelf_scores(
-    indptr, indices, data, list_ptr, list_ind, holder_ptr, holder_ind, starts, item, scores
-):  # type: ignore[no-untyped-def]
+    indptr: Pointers,
+    indices: Rows,
+    data: Floats,
+    list_ptr: Pointers,
+    list_ind: Rows,
+    holder_ptr: Pointers,
+    holder_ind: Rows,
+    starts: NDArray[np.int64],
+    item: Rows,
+    scores: Floats,
+) -> None:
     n_items, n_lists = len(holder_ptr) - 1, len(list_ptr) - 1
     score, touched = np.zeros(n_items, np.float32), np.empty(n_items, np.int32)
     of_list = np.zeros(n_lists, np.float32)
@@ -292,9 +327,18 @@ def _shelf_scores(
 
 @numba.njit(nogil=True, cache=True)
 def _from_shelves(
-    indptr, indices, data, list_ptr, list_ind, holder_ptr, holder_ind, exclude_ptr, exclude_ind,
-    allowed, found,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    indptr: Pointers,
+    indices: Rows,
+    data: Floats,
+    list_ptr: Pointers,
+    list_ind: Rows,
+    holder_ptr: Pointers,
+    holder_ind: Rows,
+    exclude_ptr: Pointers,
+    exclude_ind: Rows,
+    allowed: Mask,
+    found: Rows,
+) -> None:
     n_items, n_lists = len(holder_ptr) - 1, len(list_ptr) - 1
     score, touched = np.zeros(n_items, np.float32), np.empty(n_items, np.int32)
     of_list = np.zeros(n_lists, np.float32)

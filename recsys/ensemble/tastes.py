@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-__all__ = ["inner_products", "tastes"]
+__all__ = ["inner_products", "profiles", "tastes"]
 
 Floats = NDArray[np.float32]
 
@@ -41,6 +41,17 @@ def tastes(history: csr_array, vectors: Floats, n_tastes: int) -> Floats:
     found: Floats = np.zeros((m, n_tastes, vectors.shape[1]), np.float32)
     data = np.asarray(history.data, np.float32)
     _part(history.indptr, history.indices, data, vectors, found)
+    return found
+
+
+def profiles(history: csr_array, vectors: Floats) -> Floats:
+    """Return (m, d) unit vectors: the mean of what each listener played, weighted by `history`.
+
+    A zero row where nothing that was played has a vector. Reads only the vectors of played items.
+    """
+    found: Floats = np.zeros((history.shape[0], vectors.shape[1]), np.float32)
+    data = np.asarray(history.data, np.float32)
+    _average(history.indptr, history.indices, data, vectors, found)
     return found
 
 
@@ -81,6 +92,27 @@ def _dot(a: Floats, b: Floats) -> np.float32:
     for d in range(len(a)):
         total += a[d] * b[d]
     return total
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _average(
+    indptr: NDArray[np.integer],
+    indices: NDArray[np.int32],
+    weights: Floats,
+    vectors: Floats,
+    found: Floats,
+) -> None:
+    """Fill found (m, d)."""
+    for u in range(len(found)):
+        mean = found[u]
+        for n in range(indptr[u], indptr[u + 1]):
+            vector, weight = vectors[indices[n]], weights[n]
+            for d in range(len(mean)):
+                mean[d] += weight * vector[d]
+        length = np.sqrt(_dot(mean, mean))
+        if length > 0:
+            for d in range(len(mean)):
+                mean[d] /= length
 
 
 @numba.njit(nogil=True, cache=True)

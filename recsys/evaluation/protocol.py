@@ -29,7 +29,7 @@ from recsys.data.slices import Slices, split
 from recsys.data.world import Truth
 from recsys.ensemble.blend import Blend, Blender
 from recsys.ensemble.learning import Ladder
-from recsys.ensemble.recommender import HybridRecommender, fusion
+from recsys.ensemble.recommender import HybridRecommender
 from recsys.ensemble.rerank import rerank
 from recsys.errors import InputError
 from recsys.evaluation import leaks
@@ -216,7 +216,7 @@ class Trial:
 
     def _rungs(self, ladder: Ladder | None) -> dict[str, Blender]:
         """Return every way to blend but the one that serves, which is the hybrid."""
-        rungs: dict[str, Blender] = {"fusion": fusion(self.recommender.ensemble)}
+        rungs: dict[str, Blender] = {"fusion": self.recommender.ensemble.fusion}
         rungs |= {} if ladder is None else ladder.rungs
         rungs.pop(self._chosen(), None)
         return rungs | {"hybrid": self.recommender.blender}

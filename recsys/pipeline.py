@@ -95,21 +95,27 @@ class Content:
     def ladder(self) -> Ladder:
         """The blend learned on the blend slice of the source, from models of base and tune."""
         source, config = self.source, self.config
+        catalogue, seed = source.catalogue, config.evaluation.seed
         slices = split(source.events, config.slices)
         before = source.events.take(np.sort(np.concatenate([slices.base, slices.tune])))
-        ensemble = self.ensemble(before)
-        catalogue = source.catalogue
-        eligible = np.zeros(0, bool)
-        if catalogue.n_items:
-            eligible = catalogue.of_kind(ensemble.default_kind)
-        heard = ensemble.interactions.heard
         later = source.events.take(slices.blend)
-        loved, sought = (
-            newly_loved(events, catalogue, config.interactions, heard=heard, eligible=eligible)
-            for events in (later, later.take(later.organic))
-        )
-        lesson = prepare(ensemble, loved, sought, eligible=eligible, seed=config.evaluation.seed)
-        return climb(lesson, ensemble.fusion, config.ensemble, seed=config.evaluation.seed)
+        heard = build_interactions(before, catalogue, config.interactions).heard
+
+        def loved(events: Events, eligible: NDArray[np.bool_]) -> csr_array:
+            return newly_loved(
+                events, catalogue, config.interactions, heard=heard, eligible=eligible
+            )
+
+        # Counted before anything is trained for it.
+        of_any_kind = loved(later, np.ones(catalogue.n_items, bool))
+        n_listeners = int(np.count_nonzero(np.diff(of_any_kind.indptr)))
+        if n_listeners < config.ensemble.blend_fewest:
+            return Ladder(None, {}, n_listeners, {})
+        ensemble = self.ensemble(before)
+        eligible = catalogue.of_kind(ensemble.default_kind)
+        sought = loved(later.take(later.organic), eligible)
+        lesson = prepare(ensemble, loved(later, eligible), sought, eligible=eligible, seed=seed)
+        return climb(lesson, ensemble.fusion, config.ensemble, seed=seed)
 
     def ensemble(self, events: Events) -> Ensemble:
         """Return what the models know that saw `events` only, beside all text and audio."""

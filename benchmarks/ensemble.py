@@ -3,9 +3,9 @@
     python benchmarks/ensemble.py [--seeds 0 1 2 3 4] [--worlds FOLDER] [--out PAGE]
 
 Per world and, where RECSYS_TEST_DATA is set, for HetRec: every source alone, every rung of the
-blend, and what serves, by NDCG@30 on the untouched test slice, with the paired bootstrap against the
-best single model. HetRec's documents are artist texts and tags aggregated per artist: a listener's
-own taggings would tell of the pairs that are withheld. Last, what one list costs.
+blend, and what serves, by NDCG@30 on the untouched test slice, with the paired bootstrap against
+the best single model. HetRec's documents are artist texts and tags aggregated per artist: a
+listener's own taggings would tell of the pairs that are withheld. Last, what one list costs.
 """
 
 from __future__ import annotations

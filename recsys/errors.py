@@ -8,7 +8,8 @@
     ├── InputError         a file or row that cannot be read             (exit 1)
     ├── NotFoundError      an id that the data does not have             (exit 1, HTTP 404)
     ├── BundleError        a trained version that cannot be used         (exit 1)
-    └── LeakError          an evaluation that knew what it should tell   (exit 1)
+    ├── LeakError          an evaluation that knew what it should tell   (exit 1)
+    └── WorkersLostError   workers that died, or data lost with them     (exit 1)
 
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "NotFoundError",
     "RecsysError",
     "UsageError",
+    "WorkersLostError",
     "nearest",
 ]
 
@@ -69,6 +71,10 @@ class BundleError(RecsysError):
 
 class LeakError(RecsysError):
     """An evaluation whose models or lists know what they are to be measured on."""
+
+
+class WorkersLostError(RecsysError):
+    """Workers died, or what they held was lost; a training renews them and goes on."""
 
 
 def nearest(name: str, known: Iterable[str], *, n: int = 1) -> list[str]:

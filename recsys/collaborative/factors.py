@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.bundle import Bundle, BundleWriter
-from recsys.collaborative.folding import solve
+from recsys.collaborative.folding import Folding
 from recsys.config import CollaborativeConfig, Config
 from recsys.errors import UsageError
 from recsys.retrieval.exact import ExactIndex
 
-__all__ = ["Explanation", "Factors"]
+__all__ = ["Curvature", "Explanation", "Factors"]
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
@@ -44,6 +44,41 @@ class Explanation:
     """(k,) items of the listener's history, the largest share first."""
     shares: NDArray[np.float64]
     """(k,) what each of them adds to the score."""
+
+
+class Curvature:
+    """How the weighted error of predicted plays bends in an item's factors.
+
+    Half its second derivative: sum_u c_ui x_u x_u', with all users, observed or not.
+
+    Parameters
+    ----------
+    factors
+        Their users' side is taken as fixed.
+    evidence
+        (n_users, n_items), as in training.
+    """
+
+    def __init__(self, factors: Factors, evidence: csr_array) -> None:
+        self._users = factors.user_factors.astype(np.float32)
+        self._config = factors.config
+        self._columns = evidence.tocsc()
+        unobserved = 0.0 if self._config.feedback == "explicit" else self._config.unobserved_weight
+        self._unobserved = unobserved
+        self._all = unobserved * (self._users.T @ self._users)
+
+    def __call__(self, items: NDArray[np.integer]) -> Floats:
+        """Return (m, f, f) float32 for item rows (m,)."""
+        bent = np.repeat(self._all[None], len(items), axis=0)
+        for place, item in enumerate(items.tolist()):
+            stored = slice(self._columns.indptr[item], self._columns.indptr[item + 1])
+            users = self._users[self._columns.indices[stored]]  # (n, f)
+            weights = np.ones(len(users), np.float32)
+            if self._config.feedback == "implicit":
+                heard = self._config.alpha * np.abs(self._columns.data[stored])
+                weights = heard + (self._config.confidence == "excess") - self._unobserved
+            bent[place] += (users * weights[:, None]).T @ users
+        return np.asarray(bent, np.float32)
 
 
 @dataclass(frozen=True)
@@ -113,6 +148,10 @@ class Factors:
         """Return the `k` users of largest cosine for each user row, as `similar_items`."""
         return _similar(*self._user_directions, np.asarray(rows), k)
 
+    def warm_up(self) -> None:
+        """Prepare for `fold_in`: the first one is then as quick as those that follow."""
+        self._listeners.warm_up()
+
     def fold_in(self, evidence: csr_array) -> tuple[Floats, Floats]:
         """Return factors (m, f) and biases (m,) of listeners with `evidence` (m, n_items).
 
@@ -123,7 +162,8 @@ class Factors:
         InputError
             For NaN or infinite evidence.
         """
-        return self._solve(evidence, "item", self.item_factors, self.item_biases)
+        _require_columns(evidence, len(self.item_factors), "item")
+        return self._listeners.solve(evidence)
 
     def fold_in_items(
         self, evidence: csr_array, *, features: Floats | None = None
@@ -150,7 +190,8 @@ class Factors:
             if features.shape != wanted:
                 raise UsageError(f"features: want shape {wanted}, got {features.shape}")
             prior = features.astype(np.float32, copy=False) @ self.feature_map
-        return self._solve(evidence, "user", self.user_factors, self.user_biases, prior)
+        _require_columns(evidence, len(self.user_factors), "user")
+        return self._items.solve(evidence, prior=prior)
 
     def explain(self, evidence: csr_array, item: int, *, k: int = 10) -> Explanation:
         """Split a listener's score for an item into shares of the listener's own history.
@@ -284,21 +325,16 @@ class Factors:
         config = Config.from_dict({"collaborative": facts["config"]}, source=bundle.version)
         return cls(**arrays, global_mean=float(facts["global_mean"]), config=config.collaborative)
 
-    def _solve(
-        self,
-        evidence: csr_array,
-        side: str,
-        factors: Floats,
-        biases: Floats,
-        prior: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        if evidence.shape[1] != len(factors):
-            raise UsageError(
-                f"evidence: want {len(factors)} columns, one per {side}, got {evidence.shape[1]}"
-            )
-        return solve(
-            evidence, factors, biases, self.config, global_mean=self.global_mean, prior=prior
-        )
+    @cached_property
+    def _listeners(self) -> Folding:
+        """What solves for listeners."""
+        held = self.item_factors, self.item_biases
+        return Folding(*held, self.config, global_mean=self.global_mean)
+
+    @cached_property
+    def _items(self) -> Folding:
+        held = self.user_factors, self.user_biases
+        return Folding(*held, self.config, global_mean=self.global_mean)
 
     @cached_property
     def _index(self) -> ExactIndex:
@@ -322,6 +358,11 @@ class Factors:
         """Gram matrix of [Y 1], and [Y 1]' b."""
         y = self._extended
         return y.T @ y, y.T @ self.item_biases.astype(np.float64)
+
+
+def _require_columns(evidence: csr_array, n: int, side: str) -> None:
+    if evidence.shape[1] != n:
+        raise UsageError(f"evidence: want {n} columns, one per {side}, got {evidence.shape[1]}")
 
 
 def _taken(array: Floats, rows: NDArray[np.integer]) -> Floats:

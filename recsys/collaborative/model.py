@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from operator import is_
 from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO
@@ -350,18 +351,25 @@ class AlternatingLeastSquares:
         return model
 
     def _factors(self) -> Factors:
-        """Return the present state, which users may have assigned to."""
+        """Return the present state, which users may have assigned to; prepared for it once."""
         if self.user_factors is None or self.item_factors is None:
             raise UsageError("the model has no factors yet; call fit first")
+        held, config = tuple(getattr(self, name) for name in _ARRAYS), self.config
+        cached = self.__dict__.get("_cached_factors")
+        if cached and cached[1].config == config and all(map(is_, cached[0], held)):
+            known: Factors = cached[1]
+            return known
         zeros = [np.zeros(len(side), np.float32) for side in (self.user_factors, self.item_factors)]
-        return Factors(
+        factors = Factors(
             user_factors=np.asarray(self.user_factors, np.float32),
             item_factors=np.asarray(self.item_factors, np.float32),
             user_biases=zeros[0] if self.user_biases is None else self.user_biases,
             item_biases=zeros[1] if self.item_biases is None else self.item_biases,
             global_mean=0.0,
-            config=self.config,
+            config=config,
         )
+        self.__dict__["_cached_factors"] = held, factors
+        return factors
 
     def _index(self, factors: Factors) -> ExactIndex:
         """Return the index of the items, built once for the present arrays."""

@@ -56,6 +56,8 @@ class Ensemble:
         Descriptors of the items.
     config
         How many candidates of what.
+    graphs
+        Per model the graph of its items, where the catalogue is large enough for one.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Ensemble:
         content: Mapping[str, NDArray[np.float32]],
         sound: Sound,
         config: EnsembleConfig,
+        graphs: Mapping[str, NDArray[np.int32]] | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.interactions = interactions
@@ -75,9 +78,13 @@ class Ensemble:
         self.config = config
         self.sound = sound
         self.spaces: dict[str, Space] = {}
+        graph = (graphs or {}).get
         if factors is not None:
-            self.spaces["collaborative"] = Space(factors.item_factors, factors.item_biases)
-        self.spaces |= {name: Space(vectors, above=0.0) for name, vectors in content.items()}
+            self.spaces["collaborative"] = Space(
+                factors.item_factors, factors.item_biases, graph=graph("collaborative")
+            )
+        for name, vectors in content.items():
+            self.spaces[name] = Space(vectors, above=0.0, graph=graph(name))
         self.played_by = played_by(interactions)
         self.popularity = Popularity(np.diff(self.played_by.indptr))
         self.artists = Artists.of(catalogue.item_artist, catalogue.released_at, catalogue.n_artists)
@@ -148,12 +155,33 @@ class Ensemble:
             What was last played in these hours of the day (UTC, the second not included) counts
             most; None for all alike.
         """
-        known = self.interactions
+        own = None if self.factors is None else self.factors.user_factors[users]
+        return self._those(self.interactions, users, own, hours)
+
+    def newcomers(
+        self,
+        interactions: Interactions,
+        own: NDArray[np.float32] | None,
+        *,
+        hours: tuple[int, int] | None = None,
+    ) -> Listeners:
+        """Return those who did what `interactions` (m users) say, as `listeners` does.
+
+        `own` (m, f) are their vectors in the collaborative space, None without such a model.
+        """
+        return self._those(interactions, np.arange(interactions.evidence.shape[0]), own, hours)
+
+    def _those(
+        self,
+        known: Interactions,
+        users: NDArray[np.integer],
+        own: NDArray[np.float32] | None,
+        hours: tuple[int, int] | None,
+    ) -> Listeners:
         history = positive(rows_of(known.evidence, users))
-        lately = self._lately(users, hours)
+        lately = self._lately(known, users, hours)
         if hours is not None:
             history = _stressed(history, lately)
-        own = None if self.factors is None else self.factors.user_factors[users]
         return Listeners(
             history,
             rows_of(known.heard, users),
@@ -283,13 +311,13 @@ class Ensemble:
         return points
 
     def _lately(
-        self, users: NDArray[np.integer], hours: tuple[int, int] | None = None
+        self, known: Interactions, users: NDArray[np.integer], hours: tuple[int, int] | None
     ) -> csr_array:
         """Return (m, n_items) what was played, counting half per 30 days before the last play.
 
         With `hours` only what was last played in them.
         """
-        plays, last = self.interactions.plays, self.interactions.last_played
+        plays, last = known.plays, known.last_played
         starts, ends = plays.indptr[users], plays.indptr[users + 1]
         n = ends - starts
         where = np.repeat(starts - np.cumsum(n) + n, n) + np.arange(n.sum())

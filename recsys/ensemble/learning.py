@@ -144,8 +144,9 @@ def climb(lesson: Lesson, fusion: Blender, config: EnsembleConfig, *, seed: int)
         return Ladder(None, {}, m, {})
     held = np.arange(m) % _HELD_OUT == 0
     taught, asked = lesson.of(~held), lesson.of(held)
+    places = asked.union.signals  # where a source has nothing, popularity, the last one, decides
     ndcg = {
-        source: asked.ndcg(asked.union.signals[:, column])
+        source: asked.ndcg(places[:, column] + 1e-6 * places[:, -1])
         for column, source in enumerate(lesson.sources)
     }
     ndcg["fusion"] = asked.ndcg(_scores(fusion, asked))

@@ -8,7 +8,7 @@ Discover Weekly for its week, similar.py finds neighbours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from math import isfinite
 from time import time
@@ -24,9 +24,11 @@ from recsys.collaborative.factors import Factors
 from recsys.config import Config, EnsembleConfig
 from recsys.data.catalogue import Catalogue
 from recsys.data.collections import Collections
-from recsys.data.interactions import Interactions, transform_streams
+from recsys.data.continuation import continued
+from recsys.data.interactions import Events, Interactions, mean_of_totals, transform_streams
 from recsys.ensemble.blend import Blend, Blender
 from recsys.ensemble.candidates import Listeners
+from recsys.ensemble.discover import make_weekly, still_there
 from recsys.ensemble.ensemble import SOURCES, Ensemble
 from recsys.ensemble.learned import read_blender
 from recsys.ensemble.lists import ListMaker, choose_weights
@@ -41,9 +43,6 @@ from recsys.errors import UsageError
 from recsys.text.model import TextModel
 
 __all__ = ["SOURCES", "HybridRecommender", "Recommendation"]
-
-_WEEKLY_K = 30
-_WEEKS_REMEMBERED = 4
 
 
 class HybridRecommender:
@@ -65,6 +64,8 @@ class HybridRecommender:
         Its name.
     config
         The configuration that it was trained by.
+    graphs
+        Per model the graph of its items, where the catalogue is large enough for one.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class HybridRecommender:
         shelf: Shelf,
         version: str,
         config: Config,
+        graphs: Mapping[str, NDArray[np.int32]] | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.interactions = interactions
@@ -99,6 +101,7 @@ class HybridRecommender:
             content={name: m.item_vectors for name, m in models.items() if m is not None},
             sound=Sound.of(audio, catalogue.n_items),
             config=config.ensemble,
+            graphs=graphs,
         )
         self.blender = self.ensemble.fusion if blender is None else blender
         self._neighbourhoods = Neighbourhoods(
@@ -124,6 +127,11 @@ class HybridRecommender:
             shelf=Shelf(bundle.folder),
             version=bundle.version,
             config=settings,
+            graphs={
+                name: bundle.array(f"neighbours/{name}")
+                for name in trained
+                if f"neighbours/{name}" in bundle
+            },
         )
 
     @property
@@ -171,6 +179,7 @@ class HybridRecommender:
         tempo: tuple[float, float] | None = None,
         context: str | None = None,
         diversity: float | None = None,
+        since: Events | None = None,
     ) -> list[Recommendation]:
         """Return up to `k` items that a listener never heard, best first.
 
@@ -194,18 +203,20 @@ class HybridRecommender:
             what the listener plays in those hours counts most.
         diversity
             0 ranks by score alone, 1 by variety alone; by default as configured.
+        since
+            What the listener did after this version was trained; it counts as if it had been
+            there, and a listener whom the version does not know is served from it alone.
 
         Raises
         ------
         NotFoundError
-            For a listener or kind that this version does not know.
+            For a kind that this version does not know, and for a listener without any history.
         UsageError
             For a `k` below 1, for unusable weights, and for a context or tempo that cannot be.
         """
-        row = self.catalogue.users.require(user_id)
         asked = {"territory": territory, "explicit": explicit, "tempo": tempo, "context": context}
         rules = self._rules(kind, asked)
-        listener = self.ensemble.listeners(np.array([row]), hours=rules.hours)
+        listener = self._listener(user_id, since, hours=rules.hours)
         return self._recommend(
             listener, k, weights=weights, diversity=diversity, kind=kind, **asked
         )
@@ -229,28 +240,27 @@ class HybridRecommender:
         listener = self._without_account(history)
         return self._recommend(listener, k, weights=weights, diversity=diversity, **asked)
 
-    def weekly(self, user_id: str, week: str) -> list[Recommendation]:
+    def weekly(
+        self, user_id: str, week: str, *, since: Events | None = None
+    ) -> list[Recommendation]:
         """Return a listener's 30 items of one ISO week (``2026-W47``).
 
         Made at the first call and the same from then on, whatever version answers. Holds nothing
-        that the four weeks before held.
+        that the four weeks before held. `since` is as in `recommend`.
         """
-        return [Recommendation(**item) for item in self.weekly_list(user_id, week).items]
+        return [Recommendation(**item) for item in self.weekly_list(user_id, week, since).items]
 
-    def weekly_list(self, user_id: str, week: str) -> WeeklyList:
-        """Return what `weekly` does as it is kept, with the version that made it."""
-        row = self.catalogue.users.require(user_id)
-        before = weeks_before(week, _WEEKS_REMEMBERED)
+    def weekly_list(self, user_id: str, week: str, since: Events | None = None) -> WeeklyList:
+        """Return what `weekly` does as it is kept, with the version that made it.
+
+        Only an item that may not be played any more leaves a kept list.
+        """
+        weeks_before(week, 1)  # refuses what is no week
         kept = self._shelf.find(user_id, week)
         if kept is None:
-            shown = self.catalogue.items.rows(self._shelf.shown(user_id, before))
-            again = self._same_recordings(shown[shown >= 0])
-            made = self._recommend(
-                self.ensemble.listeners(np.array([row])).knowing(again), _WEEKLY_K
-            )
-            items = [asdict(entry) for entry in made]
-            kept = self._shelf.keep(WeeklyList(user_id, week, self.version, items))
-        return kept
+            listener = self._listener(user_id, since)
+            kept = self._shelf.keep(make_weekly(self, self._shelf, [user_id], listener, week)[0])
+        return still_there(kept, self.catalogue, int(time() * 1000))
 
     def rank(
         self,
@@ -292,6 +302,13 @@ class HybridRecommender:
             part = slice(start, start + size)
             items[part], scores[part] = make(batch, k).padded(len(batch), k)
         return items, scores
+
+    def in_common(self, item_id: str, other_id: str) -> str:
+        """Return what two recordings share, as "both 92 BPM, D minor, 6/8"; "" where nothing."""
+        if self.audio is None or self.audio.descriptors is None:
+            return ""
+        items = self.catalogue.items
+        return self.audio.descriptors.in_common(items.require(item_id), items.require(other_id))
 
     def smooth(self, entries: Sequence[Recommendation]) -> list[Recommendation]:
         """Return a list in the order in which it flows best, the first kept; ranks as they were."""
@@ -371,6 +388,33 @@ class HybridRecommender:
         `trained` says that the weights are the learned ones, so a score tells how likely a love is.
         """
         return tell(self.catalogue, self._reasons, self.blender, listeners, lists, trained=trained)
+
+    def _listener(
+        self, user_id: str, since: Events | None, *, hours: tuple[int, int] | None = None
+    ) -> Listeners:
+        """Return one listener, as the version knows them and as they went on."""
+        if since is None or not len(since):
+            row = self.catalogue.users.require(user_id)
+            return self.ensemble.listeners(np.array([row]), hours=hours)
+        theirs = continued(
+            self.interactions,
+            self.catalogue.users.row(user_id),
+            since,
+            self.catalogue,
+            self.config.interactions,
+            mean_streams=self._mean_streams,
+        )
+        own = None
+        if self.factors is not None:
+            explicit = self.config.collaborative.feedback == "explicit"
+            own = self.factors.fold_in(theirs.ratings if explicit else theirs.evidence)[0]
+        return self.ensemble.newcomers(theirs, own, hours=hours)
+
+    @cached_property
+    def _mean_streams(self) -> float:
+        plays = self.interactions.plays
+        counts = (self.interactions.streamed, plays.indices, plays.indptr)
+        return mean_of_totals(csr_array(counts, shape=plays.shape))
 
     def _list_maker(
         self,

@@ -45,7 +45,7 @@ class Sound:
     @classmethod
     def of(cls, audio: AudioModel | None, n_items: int) -> Sound:
         """Take the descriptors that an audio model has heard."""
-        heard = getattr(audio, "descriptors", None)
+        heard = None if audio is None else audio.descriptors
         if heard is None:
             return cls.unknown(n_items)
         return cls(heard.tempo_bpm, heard.key, heard.mode, heard.loudness_lufs)

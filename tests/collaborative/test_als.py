@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.backend import LocalBackend
-from recsys.collaborative import als, folding
+from recsys.collaborative import als
 from recsys.collaborative.factors import Factors
+from recsys.collaborative.folding import Folding
 from recsys.config import CollaborativeConfig
 from recsys.errors import ConfigError, InputError
 
@@ -331,13 +332,9 @@ def test_fold_in_gives_a_trained_listener_her_own_factors(options):
     config = replace(BASE, iterations=60, **options)
     evidence = random_evidence(10)
     model = als.train(evidence, config, LOCAL)
-    vectors, biases = folding.solve(
-        evidence,
-        model.item_factors,
-        model.item_biases,
-        config,
-        global_mean=model.global_mean,
-    )
+    items = model.item_factors, model.item_biases
+    folding = Folding(*items, config, global_mean=model.global_mean)
+    vectors, biases = folding.solve(evidence)
     folded = replace(model, user_factors=vectors, user_biases=biases)
     trained = dense_loss(evidence, config, model)
     assert dense_loss(evidence, config, folded) <= trained * (1 + 1e-6)
@@ -378,7 +375,7 @@ def test_solve_agrees_with_dense_normal_equations(options):
     rng = np.random.default_rng(0)
     fixed = rng.normal(0.2, 0.3, (30, 8)).astype(np.float32)
     biases = (fixed.sum(1) * config.bias).astype(np.float32)  # go with the factors
-    vectors, own = folding.solve(evidence, fixed, biases, config, global_mean=1.5)
+    vectors, own = Folding(fixed, biases, config, global_mean=1.5).solve(evidence)
     explicit = config.feedback == "explicit"
     columns = np.hstack([fixed, np.full((30, 1), float(config.bias))]).astype(float)
     for u in range(40):

@@ -230,3 +230,30 @@ def test_alignment_wants_equal_factor_counts():
     narrow = replace(factors, item_factors=factors.item_factors[:, :3])
     with pytest.raises(UsageError, match="want 6 a row, got 3"):
         factors.aligned_to(narrow, np.arange(N_ITEMS))
+
+
+def test_folding_is_prepared_once_and_reads_only_what_is_named(monkeypatch):
+    factors, evidence = trained(CONFIGS["biased"])
+    factors.warm_up()
+    wanted = factors.fold_in(evidence[:3])[0]
+
+    def again(*_arguments):
+        raise AssertionError("the Gram matrix of all items was summed again")
+
+    monkeypatch.setattr("recsys.collaborative.shards.gram", again)
+    np.testing.assert_array_equal(factors.fold_in(evidence[:3])[0], wanted)
+    # What the evidence does not name is not read.
+    named = np.unique(evidence[:3].indices)
+    factors.item_factors[np.setdiff1d(np.arange(N_ITEMS), named)] = np.nan
+    np.testing.assert_array_equal(factors.fold_in(evidence[:3])[0], wanted)
+
+
+def test_many_listeners_are_folded_in_as_one_is():
+    factors, evidence = trained(CONFIGS["scaled"])
+    many = csr_array(np.tile(evidence.toarray(), (8, 1)))
+    factors = replace(factors, config=replace(factors.config, num_threads=3))
+    vectors, biases = factors.fold_in(many)
+    for place in (0, 49, 399):
+        alone, bias = factors.fold_in(many[[place]])
+        np.testing.assert_allclose(vectors[place], alone[0], atol=1e-6)
+        assert biases[place] == pytest.approx(bias[0], abs=1e-6)

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
 from recsys.collaborative.als import alternate, gather, train
-from recsys.collaborative.folding import solve
+from recsys.collaborative.folding import Folding
 from recsys.config import CollaborativeConfig
 from recsys.errors import ConfigError, InputError, UsageError
 
@@ -194,7 +194,8 @@ def test_solve_agrees_with_dense_normal_equations(name):
     columns = np.hstack([fixed, np.full((N_USERS, 1), float(config.bias))]).astype(float)
     rows = csr_array(evidence.T)
     no_biases = np.zeros(N_USERS, np.float32)
-    found, biases = solve(rows, fixed, no_biases, config, global_mean=1.5, prior=prior)
+    folding = Folding(fixed, no_biases, config, global_mean=1.5)
+    found, biases = folding.solve(rows, prior=prior)
     explicit = config.feedback == "explicit"
     for i in range(N_ITEMS):
         r = rows[[i]].toarray()[0].astype(float)
@@ -231,8 +232,8 @@ class ReadOnlyBackend(LocalBackend):
                     array.flags.writeable = False
         return list(parts)
 
-    def publish(self, parts):
-        return self.gather(parts)
+    def exchange(self, function, *parts, shared=()):
+        return [self.gather(blocks) for blocks in super().exchange(function, *parts, shared=shared)]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -56,7 +56,14 @@ def maker(*, cap: int, candidates: int) -> ListMaker:
     played = csr_array(np.tril(np.ones((N_ITEMS, N_ITEMS), np.float32)))
     nothing = csr_array((N_ITEMS, 11), dtype=np.float32)
     interactions = Interactions(
-        played, played, np.full(played.nnz, NO_TIME), played, played.astype(np.int8), nothing
+        evidence=played,
+        plays=played,
+        streamed=played.data,
+        last_played=np.full(played.nnz, NO_TIME),
+        ratings=played,
+        heard=played.astype(np.int8),
+        follows=nothing,
+        counted_at=np.zeros(1, np.int64),
     )
     ensemble = Ensemble(
         catalogue,

@@ -54,7 +54,16 @@ def test_diversity_by_hand():
 def test_parts_hold_the_right_pairs():
     plays = csr_array(np.array([[0.0] * 10, [1.0] * 10]))
     nothing = csr_array((2, 1))
-    interactions = Interactions(plays, plays, np.zeros(10), plays, plays, nothing)
+    interactions = Interactions(
+        evidence=plays,
+        plays=plays,
+        streamed=plays.data,
+        last_played=np.zeros(10, np.int64),
+        ratings=plays,
+        heard=plays,
+        follows=nothing,
+        counted_at=np.zeros(1, np.int64),
+    )
     truth = csr_array(np.array([[1, 1] + [0] * 8, [0, 1] + [0] * 8]))
     listeners_of = np.array([0, *range(9, 0, -1)])
     found = dict(parts(truth, np.arange(2), interactions, listeners_of, np.ones(10, bool)))

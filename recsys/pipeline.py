@@ -39,6 +39,7 @@ from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Events, Interactions, build_interactions, read_events
+from recsys.ensemble.segments import find_segments
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
 from recsys.retrieval import catalogue_graph
@@ -219,6 +220,13 @@ def _train(
         factors = _factors(matrix, content, backend, models, checkpoints)
         factors.write(writer)
         _write_graph(writer, name, factors.item_factors, factors.item_biases)
+        settings = content.config
+        find_segments(
+            factors.user_factors,
+            settings.segments.groups,
+            seed=settings.segments.seed,
+            former=_former_centres(models, settings.collaborative),
+        ).write(writer)
         return ""
     if name == "text":
         if content.text is None:
@@ -268,6 +276,17 @@ def _factors(
     items = known.items.rows(content.source.catalogue.items.to_arrow())
     start = factors.renumbered(users, items).shaken(settings.seed)
     return train(matrix, settings, backend, initial=start, **given).aligned_to(factors, items)
+
+
+def _former_centres(models: Models, settings: CollaborativeConfig) -> NDArray[np.float32] | None:
+    """Return the centres of listeners' groups that serve, where the factors lie as theirs do."""
+    if not (settings.warm_start and models.versions()):
+        return None
+    try:
+        centres = models.open().array("segments/centres")
+    except RecsysError:
+        return None
+    return centres if centres.shape[1] == settings.factors else None
 
 
 def _former(models: Models, settings: CollaborativeConfig) -> tuple[Factors, Catalogue] | None:

@@ -20,6 +20,7 @@ from recsys.config.stages import (
     EnsembleConfig,
     EvaluationConfig,
     InteractionsConfig,
+    SegmentsConfig,
     ServingConfig,
     SlicesConfig,
     TextConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
+    "SegmentsConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
@@ -56,6 +58,7 @@ class Config:
     audio: AudioConfig = field(default_factory=AudioConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     weekly: WeeklyConfig = field(default_factory=WeeklyConfig)
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
     slices: SlicesConfig = field(default_factory=SlicesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)

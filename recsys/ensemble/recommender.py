@@ -229,7 +229,7 @@ class HybridRecommender:
         kept = self._shelf.find(user_id, week)
         if kept is None:
             kept = self._shelf.keep(make_weekly(self, self._shelf, np.array([row]), week)[0])
-        return still_there(kept, self.catalogue, int(time() * 1000))
+        return still_there([kept], self.catalogue, int(time() * 1000))[0]
 
     def rank(
         self,

@@ -57,9 +57,15 @@ class TextModel:
 
         The shares of all terms add up to the cosine of the two rows of `artist_terms`.
         """
-        both = csr_array(self.artist_terms[[artist]].multiply(self.artist_terms[[other]]))
-        best = np.argsort(-both.data, kind="stable")[:k]
-        return [(self.terms[int(both.indices[b])], float(both.data[b])) for b in best]
+        matrix = self.artist_terms
+        one, two = (slice(*matrix.indptr[row : row + 2]) for row in (artist, other))
+        # Slices by hand: scipy's row selection costs a hundred times as much.
+        both, here, there = np.intersect1d(
+            matrix.indices[one], matrix.indices[two], assume_unique=True, return_indices=True
+        )
+        shares = matrix.data[one][here] * matrix.data[two][there]
+        best = np.argsort(-shares, kind="stable")[:k]
+        return [(self.terms[int(both[b])], float(shares[b])) for b in best]
 
     def write(self, writer: BundleWriter) -> None:
         """Store every array under ``text/``."""

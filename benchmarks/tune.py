@@ -146,8 +146,8 @@ HetRec Last.fm play counts, {args.trials} trials beside 36 grid settings of 15 s
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-Median of {args.seeds} seeds: {median[0]:.4f} beside the grid's {grid_test:.4f}, with {median[1]:.0%}
-of its work.
+Median of {args.seeds} seeds: {median[0]:.4f}, the grid: {grid_test:.4f}; work {median[1]:.0%}
+of the grid's.
 
 Machine: {machine()}, load average before the runs {load:.1f}. {datetime.now(UTC):%Y-%m-%d}.
 Python {platform.python_version()}, ray {version("ray")}, optuna {version("optuna")}.

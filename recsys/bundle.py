@@ -113,6 +113,26 @@ class Models:
             raise BundleError(f"{self.folder.path}: no version {name!r}; {hint}")
         return Bundle(self.folder, name)
 
+    def stamp(self, version: str) -> str:
+        """Return what changes when a version's manifest is rewritten; empty where there is none."""
+        place = self.folder.locate(f"versions/{version}/manifest.json")
+        written = self.folder.filesystem.get_file_info(place).mtime_ns
+        return "" if written is None else str(written)
+
+    def rewrite(self, version: str, arrays: Mapping[str, list[Block]], **facts: Any) -> None:
+        """Put other blocks in the places of some arrays; the version keeps its name.
+
+        The manifest is replaced atomically. Blocks that no version names any more are deleted.
+        """
+        bundle = self.open(version)
+        former = {block.file for name in arrays for block in bundle.arrays[name]}
+        merged = {**bundle.arrays, **arrays}
+        _write_manifest(self.folder, version, bundle.made_at, {**bundle.facts, **facts}, merged)
+        others = (Bundle(self.folder, name) for name in self.versions())
+        used = {b.file for other in others for blocks in other.arrays.values() for b in blocks}
+        for file in former - used:
+            self.folder.delete(file)
+
     def write(self) -> BundleWriter:
         """Begin a new version."""
         return BundleWriter(self.folder)
@@ -172,15 +192,7 @@ class BundleWriter:
         """Write the manifest, let the version serve, and return its name."""
         made = datetime.now(UTC)
         version = f"{made:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:6]}"
-        manifest = {
-            "schema": _SCHEMA,
-            "version": version,
-            "made_at": made.isoformat(),
-            "facts": self.facts,
-            "arrays": {n: [vars(block) for block in blocks] for n, blocks in self.arrays.items()},
-        }
-        text = json.dumps(manifest, indent=1, allow_nan=False)
-        self.folder.write(f"versions/{version}/manifest.json", text.encode())
+        _write_manifest(self.folder, version, made.isoformat(), self.facts, self.arrays)
         if activate:
             Models(self.folder.path).activate(version)
         return version
@@ -258,6 +270,24 @@ def read_block(folder: Folder, block: Block) -> NDArray[Any]:
         )
     array.flags.writeable = False
     return np.asarray(array)
+
+
+def _write_manifest(
+    folder: Folder,
+    version: str,
+    made_at: str,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, list[Block]],
+) -> None:
+    manifest = {
+        "schema": _SCHEMA,
+        "version": version,
+        "made_at": made_at,
+        "facts": facts,
+        "arrays": {name: [vars(block) for block in blocks] for name, blocks in arrays.items()},
+    }
+    text = json.dumps(manifest, indent=1, allow_nan=False)
+    folder.write(f"versions/{version}/manifest.json", text.encode())
 
 
 def write_block(folder: Folder, array: NDArray[Any]) -> Block:

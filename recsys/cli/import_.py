@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.data.dataset import Dataset
-from recsys.data.importers import FORMATS, ImportResult, import_source
+from recsys.data.importers import NAMES, ImportResult, import_source
 
 __all__ = ["command"]
 
 
 def command(
-    format: Annotated[str, typer.Argument(help=f"One of {', '.join(FORMATS)}, audio.")],
-    source: Annotated[str, typer.Argument(help="A file, or a folder as the format has it.")],
+    format: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}, audio.")],
+    source: Annotated[str, typer.Argument(help="A file or folder; the address of a database.")],
     dataset: Annotated[str, typer.Argument(help="Folder or bucket; made where it is not there.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

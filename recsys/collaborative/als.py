@@ -40,7 +40,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recsys import progress
-from recsys.backend import Backend, Parts
+from recsys.backend import Backend, Parts, peak_bytes
 from recsys.collaborative import routes, shards
 from recsys.collaborative.checkpoints import Checkpoint, Checkpoints, State
 from recsys.collaborative.checks import check_config, checked_evidence, checked_features
@@ -49,10 +49,11 @@ from recsys.collaborative.folding import rule_of
 from recsys.collaborative.halfsteps import Problem
 from recsys.collaborative.prior import with_cold_items
 from recsys.collaborative.routes import Sharded, Side
+from recsys.collaborative.trained import Trained
 from recsys.config import CollaborativeConfig
 from recsys.errors import WorkersLostError
 
-__all__ = ["Step", "alternate", "gather", "minimise", "train"]
+__all__ = ["Step", "alternate", "finish", "gather", "minimise", "train"]
 
 T = TypeVar("T")
 Floats = NDArray[np.float32]
@@ -205,6 +206,7 @@ class _Watch:
             entries_per_s=rate,
             bytes_moved=moved,
             peak_bytes=used.peak_bytes,
+            driver_peak_bytes=peak_bytes(),
             eta_s=left,
             **figures,
         )
@@ -295,7 +297,14 @@ def alternate(
 def gather(
     step: Step, config: CollaborativeConfig, backend: Backend, *, last: bool = False
 ) -> Factors:
-    """Bring all factors to the caller, in the basis of the start, biases centred.
+    """Bring all factors to the caller, as `finish` leaves them."""
+    return finish(step, config, backend, last=last).gather(backend)
+
+
+def finish(
+    step: Step, config: CollaborativeConfig, backend: Backend, *, last: bool = True
+) -> Trained:
+    """Return the factors in the basis of the start, biases centred.
 
     Adding a constant to all user biases and taking it from all item biases changes no prediction
     of the implicit model. Users' biases get mean zero, so that zero, which rows without evidence
@@ -311,29 +320,20 @@ def gather(
 
     turn = step.basis.T.astype(np.float32)
     items = step.items
+    feature_map = None
     if len(step.feature_map):
         shared = (step.feature_map.astype(np.float32),)
         parts = (step.item_evidence, items, step.item_features)
         items = backend.map(with_cold_items, *parts, shared=shared)
+        feature_map = (step.feature_map @ step.basis.T).astype(np.float32)
 
-    def finished(evidence: Parts, parts: Parts, shift: float) -> tuple[Floats, Floats]:
-        shared = (turn, shift, last)
-        done = backend.gather(backend.map(shards.finished, evidence, parts, shared=shared))
-        if len(done) == 1:  # no second copy where one worker holds all
-            return done[0].factors, done[0].biases
-        factors, biases = zip(*done, strict=True)
-        return np.concatenate(factors), np.concatenate(biases)
+    def finished(evidence: Parts, parts: Parts, shift: float) -> Parts:
+        return backend.map(shards.finished, evidence, parts, shared=(turn, shift, last))
 
-    user_factors, user_biases = finished(step.user_evidence, step.users, -level)
-    item_factors, item_biases = finished(step.item_evidence, items, level)
-    return Factors(
-        user_factors=user_factors,
-        item_factors=item_factors,
-        user_biases=user_biases,
-        item_biases=item_biases,
+    return Trained(
+        users=finished(step.user_evidence, step.users, -level),
+        items=finished(step.item_evidence, items, level),
         global_mean=step.global_mean,
+        feature_map=feature_map,
         config=config,
-        feature_map=(step.feature_map @ step.basis.T).astype(np.float32)
-        if len(step.feature_map)
-        else None,
     )

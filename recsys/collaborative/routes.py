@@ -29,8 +29,6 @@ from recsys.collaborative.shards import (
     Stripe,
     balanced,
     frozen,
-    sparse_rows,
-    whole_part,
 )
 
 __all__ = ["Routes", "Sharded", "Side", "outgoing", "route", "shard"]
@@ -82,7 +80,7 @@ def shard(evidence: sp.csr_array, features: Floats, backend: Backend) -> Sharded
     matrices: dict[Side, sp.csr_array] = {"users": evidence, "items": evidence.T.tocsr()}
     for side, matrix in matrices.items():
         bounds[side] = balanced(matrix.indptr, backend.n_workers)
-        rows[side] = backend.scatter(sparse_rows(matrix, a, b) for a, b in pairwise(bounds[side]))
+        rows[side] = backend.scatter(_sparse_rows(matrix, a, b) for a, b in pairwise(bounds[side]))
     cut = backend.scatter(features[a:b] for a, b in pairwise(bounds["items"]))
     mean = float(evidence.data.mean(dtype=np.float64)) if evidence.nnz else 0.0
     return Sharded(rows, bounds, cut, mean, int(evidence.nnz))
@@ -107,11 +105,28 @@ def outgoing(latent: Latent, wishes: Wishes) -> list[Latent]:
     return [Latent(latent.factors[rows], latent.biases[rows]) for rows in wishes]
 
 
+def _whole_part(rows: Sparse, n_fixed: int) -> Part:
+    """Return rows that read the fixed side as one block, as it lies."""
+    everything = frozen(np.arange(n_fixed, dtype=np.int32))
+    stripe = Stripe(0, rows.indptr.size - 1, everything)
+    return Part(rows, everything, np.array([0, n_fixed]), (stripe,))
+
+
+def _sparse_rows(matrix: sp.csr_array, first: int, last: int) -> Sparse:
+    """Return rows `first` to `last`, which share the matrix's memory where they can."""
+    begin, end = matrix.indptr[first], matrix.indptr[last]
+    return Sparse(
+        frozen(matrix.indptr[first : last + 1].astype(np.int64) - begin),
+        frozen(matrix.indices[begin:end].astype(np.int32, copy=False)),
+        frozen(matrix.data[begin:end]),
+    )
+
+
 def _part(rows: Sparse, bounds: Bounds) -> Part:
     """Return the rows in stripes, which read every sender's block as it lies."""
     n_fixed = int(bounds[-1])
     if len(bounds) == 2:
-        return whole_part(rows, n_fixed)
+        return _whole_part(rows, n_fixed)
     needed = _distinct(rows.indices, n_fixed)
     place = np.empty(n_fixed, np.int32)
     indices = np.empty_like(rows.indices)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recsys.backend import Blocks
@@ -40,9 +39,7 @@ __all__ = [
     "ridges_of",
     "rotate",
     "solve_part",
-    "sparse_rows",
     "unseen",
-    "whole_part",
 ]
 
 Floats = NDArray[np.float32]
@@ -280,23 +277,6 @@ def balanced(indptr: NDArray[np.integer], n_parts: int) -> NDArray[np.int64]:
     cost = indptr.astype(np.int64) + 8 * np.arange(indptr.size, dtype=np.int64)
     inner = np.searchsorted(cost, np.linspace(cost[0], cost[-1], n_parts + 1)[1:-1])
     return np.concatenate([[0], inner, [indptr.size - 1]]).astype(np.int64)
-
-
-def whole_part(rows: Sparse, n_fixed: int) -> Part:
-    """Return rows that read the fixed side as one block, as it lies."""
-    everything = frozen(np.arange(n_fixed, dtype=np.int32))
-    stripe = Stripe(0, rows.indptr.size - 1, everything)
-    return Part(rows, everything, np.array([0, n_fixed]), (stripe,))
-
-
-def sparse_rows(matrix: sp.csr_array, first: int, last: int) -> Sparse:
-    """Return rows `first` to `last`, which share the matrix's memory where they can."""
-    begin, end = matrix.indptr[first], matrix.indptr[last]
-    return Sparse(
-        frozen(matrix.indptr[first : last + 1].astype(np.int64) - begin),
-        frozen(matrix.indices[begin:end].astype(np.int32, copy=False)),
-        frozen(matrix.data[begin:end]),
-    )
 
 
 def pad(latent: Latent) -> Latent:

@@ -20,6 +20,7 @@ from recsys.config.stages import (
     EnsembleConfig,
     EvaluationConfig,
     InteractionsConfig,
+    NetworkConfig,
     SegmentsConfig,
     ServingConfig,
     SlicesConfig,
@@ -37,6 +38,7 @@ __all__ = [
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
+    "NetworkConfig",
     "SegmentsConfig",
     "ServingConfig",
     "SlicesConfig",
@@ -56,6 +58,7 @@ class Config:
     crawl: CrawlConfig = field(default_factory=CrawlConfig)
     text: TextConfig = field(default_factory=TextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     weekly: WeeklyConfig = field(default_factory=WeeklyConfig)
     segments: SegmentsConfig = field(default_factory=SegmentsConfig)

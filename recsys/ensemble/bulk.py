@@ -111,6 +111,10 @@ def _make(worker: _Worker, group: int, week: str, n_groups: int) -> int:
     ids = {users[row]: row for row in members.tolist()}
     kept = worker.shelf.find_all(list(ids), week)
     new = np.array([row for id, row in ids.items() if id not in kept], np.int64)
-    made = make_weekly(worker.recommender, worker.shelf, new, week) if len(new) else []
+    made = []
+    if len(new):
+        listeners = worker.recommender.listeners(new)
+        new_ids = [users[row] for row in new.tolist()]
+        made = make_weekly(worker.recommender, worker.shelf, new_ids, listeners, week)
     worker.shelf.keep_group(week, group, n_groups, [*kept.values(), *made])
     return len(made)

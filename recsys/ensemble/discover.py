@@ -1,6 +1,6 @@
 """How a Discover Weekly is made: never heard, not shown lately, mostly sure, partly adventurous.
 
-Enters: listeners' rows and a week. Leaves: their `WeeklyList`s, not yet kept. One code serves the
+Enters: listeners and a week. Leaves: their `WeeklyList`s, not yet kept. One code serves the
 listener who asks and the run over everybody (`recsys.ensemble.bulk`). Of the longer list that the
 ensemble ranks, the first entries are the sure ones; the adventurous ones are by artists whom the
 listener does not know, those with the fewest listeners first.
@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from recsys.data.catalogue import NO_TIME, Catalogue
 from recsys.ensemble.blend import Blend, places
+from recsys.ensemble.candidates import Listeners
 from recsys.ensemble.weekly import Shelf, WeeklyList, weeks_before
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ _WEEKS_REMEMBERED = 4
 
 
 def make_weekly(
-    recommender: HybridRecommender, shelf: Shelf, users: NDArray[np.integer], week: str
+    recommender: HybridRecommender,
+    shelf: Shelf,
+    ids: Sequence[str],
+    listeners: Listeners,
+    week: str,
 ) -> list[WeeklyList]:
-    """Make the lists of user rows (m,) anew, in their order."""
+    """Make the lists of `listeners`, whose ids are `ids`, anew, in their order."""
     catalogue = recommender.catalogue
-    ids = [catalogue.users[user] for user in users.tolist()]
-    listeners = recommender.listeners(users)
     shown = shown_before(catalogue, shelf, ids, week)
     if shown.nnz:
         listeners = replace(listeners, heard=csr_array(listeners.heard + shown))

@@ -21,7 +21,8 @@ from recsys.bundle import Bundle
 from recsys.collaborative.factors import Factors
 from recsys.config import Config, EnsembleConfig
 from recsys.data.catalogue import Catalogue
-from recsys.data.interactions import Interactions, transform_streams
+from recsys.data.continuation import continued
+from recsys.data.interactions import Events, Interactions, mean_of_totals, transform_streams
 from recsys.ensemble.blend import Blend
 from recsys.ensemble.candidates import Listeners, Popularity, Space, played_by, positive, profiles
 from recsys.ensemble.discover import make_weekly, still_there
@@ -170,6 +171,7 @@ class HybridRecommender:
         *,
         weights: Mapping[str, float] | None = None,
         kind: str | None = None,
+        since: Events | None = None,
     ) -> list[Recommendation]:
         """Return up to `k` items that a listener never heard, best first.
 
@@ -182,16 +184,18 @@ class HybridRecommender:
             a source that the version lacks has no effect.
         kind
             Kind of item; by default `default_kind`.
+        since
+            What the listener did after this version was trained; it counts as if it had been
+            there, and a listener whom the version does not know is served from it alone.
 
         Raises
         ------
         NotFoundError
-            For a listener or kind that this version does not know.
+            For a kind that this version does not know, and for a listener without any history.
         UsageError
             For a `k` below 1 and for unusable weights.
         """
-        row = self.catalogue.users.require(user_id)
-        return self._recommend(self.listeners(np.array([row])), k, weights=weights, kind=kind)
+        return self._recommend(self._listener(user_id, since), k, weights=weights, kind=kind)
 
     def recommend_history(
         self,
@@ -211,24 +215,26 @@ class HybridRecommender:
         listener = self._without_account(history)
         return self._recommend(listener, k, weights=weights, kind=kind)
 
-    def weekly(self, user_id: str, week: str) -> list[Recommendation]:
+    def weekly(
+        self, user_id: str, week: str, *, since: Events | None = None
+    ) -> list[Recommendation]:
         """Return a listener's 30 items of one ISO week (``2026-W47``).
 
         Made at the first call and the same from then on, whatever version answers. Holds nothing
-        that the four weeks before held.
+        that the four weeks before held. `since` is as in `recommend`.
         """
-        return [Recommendation(**item) for item in self.weekly_list(user_id, week).items]
+        return [Recommendation(**item) for item in self.weekly_list(user_id, week, since).items]
 
-    def weekly_list(self, user_id: str, week: str) -> WeeklyList:
+    def weekly_list(self, user_id: str, week: str, since: Events | None = None) -> WeeklyList:
         """Return what `weekly` does as it is kept, with the version that made it.
 
         Only an item that may not be played any more leaves a kept list.
         """
-        row = self.catalogue.users.require(user_id)
         weeks_before(week, 1)  # refuses what is no week
         kept = self._shelf.find(user_id, week)
         if kept is None:
-            kept = self._shelf.keep(make_weekly(self, self._shelf, np.array([row]), week)[0])
+            listener = self._listener(user_id, since)
+            kept = self._shelf.keep(make_weekly(self, self._shelf, [user_id], listener, week)[0])
         return still_there([kept], self.catalogue, int(time() * 1000))[0]
 
     def rank(
@@ -377,6 +383,32 @@ class HybridRecommender:
         if k < 1:
             raise UsageError(f"k: want 1 or more, got {k}")
         return min(k, self.catalogue.n_items)
+
+    def _listener(self, user_id: str, since: Events | None) -> Listeners:
+        """Return one listener, as the version knows them and as they went on."""
+        if since is None or not len(since):
+            return self.listeners(np.array([self.catalogue.users.require(user_id)]))
+        theirs = continued(
+            self.interactions,
+            self.catalogue.users.row(user_id),
+            since,
+            self.catalogue,
+            self.config.interactions,
+            mean_streams=self._mean_streams,
+        )
+        history = positive(theirs.evidence)
+        queries = self._profiles(history)
+        if self.factors is not None:
+            explicit = self.config.collaborative.feedback == "explicit"
+            matrix = theirs.ratings if explicit else theirs.evidence
+            queries["collaborative"] = self.factors.fold_in(matrix)[0]
+        return Listeners(history, theirs.heard, queries)
+
+    @cached_property
+    def _mean_streams(self) -> float:
+        plays = self.interactions.plays
+        counts = (self.interactions.streamed, plays.indices, plays.indptr)
+        return mean_of_totals(csr_array(counts, shape=plays.shape))
 
     def listeners(self, users: NDArray[np.integer]) -> Listeners:
         """Return known users, by row, as those for whom lists are made."""

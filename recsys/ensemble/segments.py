@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recsys.bundle import Bundle, BundleWriter
+from recsys.bundle import Bundle, BundleWriter, Models
+from recsys.config import CollaborativeConfig
 from recsys.ensemble.candidates import positive, unit
-from recsys.errors import BundleError
+from recsys.errors import BundleError, RecsysError
 
 if TYPE_CHECKING:
     from recsys.ensemble.recommender import HybridRecommender
 
-__all__ = ["Segment", "Segments", "describe_segments", "find_segments"]
+__all__ = ["Segment", "Segments", "describe_segments", "find_segments", "former_centres"]
 
 _SWEEPS = 50
 _FEWEST = 25
@@ -109,6 +110,17 @@ def find_segments(
     return Segments(centres, of_user)
 
 
+def former_centres(models: Models, settings: CollaborativeConfig) -> Floats | None:
+    """Return the centres that serve, where a training's factors will lie as theirs do."""
+    if not (settings.warm_start and models.versions()):
+        return None
+    try:
+        centres = models.open().array("segments/centres")
+    except RecsysError:
+        return None
+    return centres if centres.shape[1] == settings.factors else None
+
+
 def _spread(points: Floats, n: int, random: np.random.Generator) -> Floats:
     """Return (n, f) points that lie apart (k-means++, Arthur, Vassilvitskii 2007)."""
     if not len(points):
@@ -154,9 +166,8 @@ def describe_segments(
         best = [a for a in np.argsort(-telling, kind="stable")[:k].tolist() if telling[a] > 0]
         terms: list[str] = []
         if text is not None:
-            weights = text.artist_terms.T @ np.maximum(telling, 0)[: catalogue.n_artists]
-            top = np.argsort(-weights, kind="stable")[:k].tolist()
-            terms = [text.terms[term] for term in top if weights[term] > 0]
+            weights = np.maximum(telling, 0)[: catalogue.n_artists].astype(np.float32)
+            terms = [term for term, _ in text.terms_of_many(weights, k)]
         described.append(
             Segment(
                 number=number,

@@ -27,6 +27,9 @@ def serve_environment(folder: str | Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(128 * 1024),
         # On a busy machine a proxy takes longer than Serve's 5 s to start, and would be killed.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
+        # Also what a killed replica left without an answer goes to another one; see haproxy.py.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "5",
         # By default its files lie where all local users may write.
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_launcher(Path(folder))),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",

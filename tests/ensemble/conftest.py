@@ -122,8 +122,9 @@ def text_model(artists: Ids, scene: np.ndarray) -> TextModel:
     return TextModel(
         vectors[scene].astype(np.float32),
         weights,
-        Ids.from_strings(TERMS, kind="term"),
+        Ids.from_strings([f"adj\t{term}" for term in TERMS], kind="term"),
         csr_array(weights),
+        csr_array((len(artists), len(artists)), dtype=np.float32),
     )
 
 

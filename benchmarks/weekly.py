@@ -155,8 +155,8 @@ def main() -> None:
                 print(rows[-1], flush=True)
     page = f"""# Everybody's Discover Weekly
 
-{args.items:,} items, {args.users:,} listeners, {args.workers} workers; collaborative (64), text (256),
-audio (64) and popularity, 30 items each with signals and reasons.
+{args.items:,} items, {args.users:,} listeners, {args.workers} workers; collaborative (64), text
+(256), audio (64) and popularity, 30 items each with signals and reasons.
 
 | week | lists | s | listeners/s | Parquet s | bytes kept a list |
 |---|---|---|---|---|---|

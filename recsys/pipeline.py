@@ -60,6 +60,7 @@ from recsys.data.slices import split
 from recsys.ensemble.ensemble import Ensemble
 from recsys.ensemble.learned import write_blender
 from recsys.ensemble.learning import Ladder, climb, prepare
+from recsys.ensemble.segments import find_segments, former_centres
 from recsys.ensemble.sound import Sound
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
@@ -298,6 +299,12 @@ def build(
         factors = _factors(matrix, content, backend, models, checkpoints)
         factors.write(writer)
         _write_graph(writer, "collaborative", factors.item_factors, factors.item_biases)
+        find_segments(
+            factors.user_factors,
+            config.segments.groups,
+            seed=config.segments.seed,
+            former=former_centres(models, config.collaborative),
+        ).write(writer)
         return ""
 
     counts = {"users": len(source.catalogue.users), "events": len(source.events)}

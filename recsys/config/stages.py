@@ -17,6 +17,7 @@ __all__ = [
     "EvaluationConfig",
     "InteractionsConfig",
     "NetworkConfig",
+    "SegmentsConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
@@ -297,6 +298,16 @@ class WeeklyConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SegmentsConfig:
+    """How listeners are cut into groups of one taste."""
+
+    groups: int = 12
+    """Groups at most; a retraining goes on with those of the version before."""
+    seed: int = 0
+    """Seed of the first centres."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlicesConfig:
     """How events are cut into base | tune | blend | test."""
 
@@ -324,16 +335,25 @@ class EvaluationConfig:
 class TuneConfig:
     """What the search over hyper-parameters may try, on the tune slice."""
 
-    regularization: tuple[float, float] = (0.1, 300.0)
-    """Range of lambda, searched on a log scale."""
-    alpha: tuple[float, float] = (0.3, 100.0)
-    """Range of alpha, searched on a log scale."""
-    factors: tuple[int, ...] = (16, 32, 64, 128)
-    """Factor counts to choose from."""
+    space: tuple[str, ...] = (
+        "collaborative.regularization log 0.1 300",
+        "collaborative.alpha log 0.3 100",
+        "collaborative.factors of 16 32 64 128",
+    )
+    """What is searched, a line a key: `stage.key log LOW HIGH`, `stage.key even LOW HIGH` or
+    `stage.key of VALUE VALUE ...`; stages interactions, collaborative and ensemble."""
     metric: str = "ndcg@10"
     """What is maximised."""
     seed: int = 0
     """Seed of the search."""
+    grace: int = 3
+    """Sweeps that every trial may make before it can be stopped."""
+    reduction: float = 3.0
+    """At each rung (grace, grace x reduction, ...) one trial in so many goes on."""
+    time_budget_s: float = 0.0
+    """The search ends after this many seconds; 0 lets all trials be made."""
+    workers: int = 1
+    """Actors that share the training of one trial; for data that one process cannot hold."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -260,7 +260,7 @@ class HybridRecommender:
         if kept is None:
             listener = self._listener(user_id, since)
             kept = self._shelf.keep(make_weekly(self, self._shelf, [user_id], listener, week)[0])
-        return still_there(kept, self.catalogue, int(time() * 1000))
+        return still_there([kept], self.catalogue, int(time() * 1000))[0]
 
     def rank(
         self,

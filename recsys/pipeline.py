@@ -3,16 +3,19 @@
 ::
 
     dataset --> catalogue, events --> interactions --> collaborative --+
-       |                                                    ^          |
-       |                                 (features, if set) |          |
-       +------> documents -----------------------> text ----+----------+--> bundle
-       |                                                    |          |
-       +------> recordings ----------------------> audio ---+----------+
+       |                                                 |  ^          |
+       |                                                 |  | features, if set
+       +------> documents -----------------------> text -|--+----------+--> bundle
+       |                                                 v  |          |
+       +------> recordings ------------> audio ---> network +----------+
 
 Enters: a `Dataset`, a `Config`, a `Backend`. Leaves: a version in `Models`. A model is trained when
 the dataset has data for it; what was left out, and why, stands in the bundle's facts. With
-``collaborative.features`` labels, text and audio draw the items' vectors too. A retraining starts
-from the version that serves, so that neighbours, and maps learned on its vectors, stay stable.
+``collaborative.features`` labels, text and audio draw the items' vectors too. The network learns
+from the factors to hear where an item lies; where audio is such a feature, the factors are then
+trained once more, drawn to what networks say that have never met the item's artist. A retraining
+starts from the version that serves, so that neighbours, and maps learned on its vectors, stay
+stable.
 """
 
 from __future__ import annotations
@@ -28,13 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recsys.audio.listening import Heard, hear_items
 from recsys.audio.model import AudioModel, build_audio
 from recsys.backend import Backend
 from recsys.bundle import BundleWriter, Models
 from recsys.collaborative.als import train
 from recsys.collaborative.checkpoints import Checkpoints
 from recsys.collaborative.checks import MAX_FEATURES
-from recsys.collaborative.factors import Factors
+from recsys.collaborative.factors import Curvature, Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
@@ -43,6 +47,7 @@ from recsys.data.interactions import Events, build_interactions, read_events
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
 from recsys.retrieval import catalogue_graph
+from recsys.storage import Folder
 from recsys.text.model import TextModel, build_text, leading_directions
 
 __all__ = [
@@ -52,9 +57,13 @@ __all__ = [
     "assemble",
     "build",
     "check_names",
+    "learn_to_hear",
     "read_source",
     "training_key",
 ]
+
+_FEW_LISTENERS = 10
+"""An item of so many listeners counts half in the training of the network."""
 
 MODEL_NAMES = ("collaborative", "text", "audio")
 """The three models, in the order in which they are trained."""
@@ -69,12 +78,20 @@ class Source:
     events: Events
 
 
-@dataclass(frozen=True)
+@dataclass
 class Content:
     """What is said of items and what they sound like; each is found out when first asked for."""
 
     source: Source
     config: Config
+    only: Collection[str] = MODEL_NAMES
+    """The models wanted."""
+    sound: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
+    """What networks say, (n_items, f), and these; once factors are there to learn from."""
+
+    @cached_property
+    def heard(self) -> dict[str, Heard]:
+        return hear_items(self.source.dataset, self.config.audio)
 
     @cached_property
     def text(self) -> TextModel | None:
@@ -82,19 +99,27 @@ class Content:
 
     @cached_property
     def audio(self) -> AudioModel | None:
-        return build_audio(self.source.dataset, self.source.catalogue, self.config.audio)
+        return build_audio(self.heard, self.source.catalogue, self.config.audio)
 
-    def features(self) -> NDArray[np.float32] | None:
-        """Return (n_items, d) what ``collaborative.features`` names; None where there is none.
+    def features(
+        self,
+        names: Collection[str] | None = None,
+        sound: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32] | None:
+        """Return (n_items, d) what is known of items under `names`; None where there is nothing.
 
-        Columns are those of text, audio and labels, in this order. Each gives unit rows, or zero
-        rows where it knows nothing; labels are projected where there are more than room is left.
+        By default they are those of ``collaborative.features``. Columns are those of text, audio
+        and labels, in this order. Each gives unit rows, or zero rows where it knows nothing; labels
+        are projected where there are more than room is left. `sound` is what networks say,
+        (n_items, f); the audio model's own vectors otherwise.
         """
         found = [np.zeros((self.source.catalogue.n_items, 0), np.float32)]
+        wanted = self.config.collaborative.features if names is None else names
         for name in ("text", "audio", "labels"):
-            if name in self.config.collaborative.features:
+            if name in wanted:
                 room = MAX_FEATURES - sum(rows.shape[1] for rows in found)
-                found.append(self._vectors(name, room))
+                said = sound if name == "audio" else None
+                found.append(self._vectors(name, room) if said is None else said)
                 if not found[-1].shape[1]:
                     note(f"collaborative: no {name} to take features from")
         features = np.concatenate(found, axis=1)
@@ -161,7 +186,10 @@ def build(
     source.catalogue.write(writer)
     interactions.write(writer)
 
-    content = Content(source, config)
+    content = Content(source, config, frozenset(only))
+    if "audio" in {*only, *config.collaborative.features}:
+        # Hearing fills the descriptors table, which is part of the dataset that the key names.
+        _ = content.heard
     latest = int(source.events.at.max(initial=0))
     key = training_key([source.dataset.fingerprint(), len(source.events), latest], config)
     every = config.collaborative.checkpoint_every
@@ -216,8 +244,9 @@ def assemble(
     def audio() -> str:
         if content.audio is None:
             return "no readable recordings"
-        content.audio.write(writer)
-        _write_graph(writer, "audio", content.audio.item_vectors)
+        model = content.audio if content.sound is None else content.audio.joined(*content.sound)
+        model.write(writer)
+        _write_graph(writer, "audio", model.item_vectors)
         return ""
 
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
@@ -276,8 +305,66 @@ def _factors(
     models: Models,
     checkpoints: Checkpoints,
 ) -> Factors:
+    """Train; let networks learn from the factors; train again where these say what is drawn to."""
+    names = content.config.collaborative.features
+    if not content.config.network.enabled or "audio" not in content.only or not content.heard:
+        features = content.features(names)
+        return _alternated(matrix, features, content, backend, models, checkpoints)
+    silent = content.features([name for name in names if name != "audio"])
+    factors = _alternated(matrix, silent, content, backend, models, checkpoints)
+    said = learn_to_hear(factors, matrix, content, models)
+    if "audio" not in names:
+        return factors
+    features, settings = content.features(names, said), content.config.collaborative
+    again = train(matrix, settings, backend, initial=factors, item_features=features)
+    everything = np.arange(matrix.shape[1], dtype=np.int32)
+    return again.aligned_to(factors, everything)
+
+
+def learn_to_hear(
+    factors: Factors, matrix: csr_array, content: Content, models: Models
+) -> NDArray[np.float32] | None:
+    """Train the networks; return (n_items, f) where they hear items lie, None where they cannot."""
+    from recsys.audio.training import Targets, classes_of, learn, packed
+
+    assert content.audio is not None and content.audio.descriptors is not None
+    catalogue, config = content.source.catalogue, content.config.network
+    rows = catalogue.items.rows(list(content.heard))
+    n_listeners = np.diff(matrix.tocsc().indptr)[rows]
+    bend = Curvature(factors, matrix) if config.loss == "weighted" else None
+    targets = Targets(
+        factors=factors.item_factors[rows] * (n_listeners > 0)[:, None],
+        biases=factors.item_biases[rows],
+        weights=(n_listeners / (n_listeners + _FEW_LISTENERS)).astype(np.float32),
+        artist=catalogue.item_artist[rows],
+        classes=classes_of(content.audio.descriptors, rows),
+        curvature=None if bend is None else lambda places: bend(rows[places]),
+    )
+    source, stages = content.source, content.config.to_dict()
+    told = [stages[name] for name in ("interactions", "collaborative", "audio", "network")]
+    state = json.dumps([source.dataset.fingerprint(), len(source.events), told])
+    key = hashlib.sha256(state.encode()).hexdigest()[:16]
+    folder = Folder(f"{models.folder.path}/training/{key}")
+    learned = learn([one.bands for one in content.heard.values()], targets, config, folder)
+    if learned is None:
+        note("network left out: too few artists whose recordings were played")
+        return None
+    said = np.zeros((catalogue.n_items, factors.item_factors.shape[1]), np.float32)
+    said[rows] = learned.answers.directions
+    content.sound = said, packed(learned.networks)
+    return said
+
+
+def _alternated(
+    matrix: csr_array,
+    features: NDArray[np.float32] | None,
+    content: Content,
+    backend: Backend,
+    models: Models,
+    checkpoints: Checkpoints,
+) -> Factors:
     """Train, from the version that serves where that is possible, and lie as it does."""
-    settings, features = content.config.collaborative, content.features()
+    settings = content.config.collaborative
     given: dict[str, Any] = {"item_features": features, "checkpoints": checkpoints}
     former = _former(models, settings) if settings.warm_start else None
     if former is None:

@@ -3,23 +3,24 @@
 Enters: what was heard of the items' recordings. Leaves: an `AudioModel`. A recording is described
 by its log-mel bands pooled over time (level, spectrum, its spread, its peaks, its movement); each
 feature is standardised over the catalogue, and the vectors are cut to their principal directions.
+Where networks have learned to hear by whom an item would be played, that is joined to them.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.audio.described import ItemDescriptors
-from recsys.audio.listening import hear_items
+from recsys.audio.listening import Heard
 from recsys.bundle import Bundle, BundleWriter
 from recsys.config import AudioConfig
 from recsys.data.catalogue import Catalogue
-from recsys.data.dataset import Dataset
 
 __all__ = ["AudioModel", "build_audio", "pool"]
 
@@ -34,26 +35,41 @@ class AudioModel:
     """(n_items, d) unit rows; a zero row where there is no recording that can be read."""
     descriptors: ItemDescriptors | None = None
     """What was heard; None in versions made before descriptors were kept."""
+    networks: NDArray[np.uint8] | None = None
+    """The networks that hear where an item lies in the collaborative space, as one safetensors
+    file (`recsys.audio.training.unpacked` opens it); None where none was trained."""
+
+    def joined(self, said: NDArray[np.float32], networks: NDArray[np.uint8]) -> AudioModel:
+        """Return the model whose vectors also hold where `networks` hear the items.
+
+        `said` (n_items, f) are the directions that they predict, zero rows where there is no
+        recording. Half of a vector is what the item sounds like, half by whom it would be played.
+        """
+        heard = np.any(said, axis=1)
+        apart = np.where(heard[:, None], said - said[heard].mean(axis=0), 0)
+        vectors = np.concatenate([self.item_vectors, _unit(apart)], axis=1)
+        return replace(self, item_vectors=_unit(vectors), networks=networks)
 
     def write(self, writer: BundleWriter) -> None:
         """Store every array under ``audio/`` and ``descriptors/``."""
         writer.add("audio/item_vectors", self.item_vectors)
         if self.descriptors is not None:
             self.descriptors.write(writer)
+        if self.networks is not None:
+            writer.add("audio/networks", self.networks)
 
     @classmethod
     def read(cls, bundle: Bundle) -> AudioModel:
         """Read what `write` stored; arrays stay memory-mapped."""
         described = ItemDescriptors.read(bundle) if "descriptors/key" in bundle else None
-        return cls(bundle.array("audio/item_vectors"), described)
+        networks = bundle.array("audio/networks") if "audio/networks" in bundle else None
+        return cls(bundle.array("audio/item_vectors"), described, networks)
 
 
-def build_audio(dataset: Dataset, catalogue: Catalogue, config: AudioConfig) -> AudioModel | None:
-    """Describe items by their recordings; None where no recording can be read.
-
-    A recording that cannot be read is noted with its reason and leaves its item without a vector.
-    """
-    items = hear_items(dataset, config)
+def build_audio(
+    items: Mapping[str, Heard], catalogue: Catalogue, config: AudioConfig
+) -> AudioModel | None:
+    """Describe items, by id, by what was heard of them; None where nothing was."""
     if not items:
         return None
     rows = catalogue.items.rows(list(items))
@@ -106,7 +122,12 @@ def standardise(features: NDArray[np.float32], d: int) -> NDArray[np.float32]:
     largest = np.abs(directions).argmax(axis=0)[None]
     directions = directions * np.sign(np.take_along_axis(directions, largest, axis=0))
     vectors = (scores @ directions).astype(np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = np.zeros(vectors.shape, np.float32)
-    np.divide(vectors, lengths, out=unit, where=lengths > 1e-6)
+    return _unit(vectors)
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return rows of length 1; zero rows stay."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = np.zeros(rows.shape, np.float32)
+    np.divide(rows, lengths, out=unit, where=lengths > 1e-6, casting="same_kind")
     return unit

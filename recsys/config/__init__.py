@@ -20,6 +20,7 @@ from recsys.config.stages import (
     EnsembleConfig,
     EvaluationConfig,
     InteractionsConfig,
+    NetworkConfig,
     ServingConfig,
     SlicesConfig,
     TextConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
+    "NetworkConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
@@ -54,6 +56,7 @@ class Config:
     crawl: CrawlConfig = field(default_factory=CrawlConfig)
     text: TextConfig = field(default_factory=TextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     weekly: WeeklyConfig = field(default_factory=WeeklyConfig)
     slices: SlicesConfig = field(default_factory=SlicesConfig)

@@ -16,6 +16,7 @@ __all__ = [
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
+    "NetworkConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
@@ -190,6 +191,53 @@ class AudioConfig:
     """Seconds read of each recording, from its middle."""
     dimensions: int = 64
     """Length of an item's audio vector, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The network that hears where an item lies in the collaborative space.
+
+    The defaults are small enough for a laptop. The published size, with ``audio.n_mels = 128``:
+    filters = [256, 256, 256, 512], pools = [4, 2, 2, 1], dense = [2048, 2048], dropout = 0.5,
+    crop_frames = 599.
+    """
+
+    enabled: bool = True
+    """Train it, where there are recordings of items that are played."""
+    filters: tuple[int, ...] = (48, 64, 96)
+    """Filters of each convolution over time."""
+    filter_frames: int = 4
+    """Frames (46 ms) under a filter."""
+    pools: tuple[int, ...] = (2, 2, 2)
+    """Frames that are joined by their maximum after each convolution."""
+    dense: tuple[int, ...] = (192,)
+    """Units of each dense layer."""
+    dropout: float = 0.3
+    """Share of units that are silent at each step of the training."""
+    crop_frames: int = 128
+    """Frames heard of a recording at each step, from a random place."""
+    loss: Literal["mse", "weighted"] = "mse"
+    """Of the direction: squared error, or the weighted error of the predicted plays."""
+    auxiliary: float = 0.1
+    """Weight of each of the heads for key, mode, tempo class and metre."""
+    folds: int = 3
+    """Networks, each trained without the artists for whom it answers."""
+    validation: float = 0.1
+    """Share of a fold's artists that decide when to stop."""
+    epochs: int = 12
+    """Passes over the recordings, at most."""
+    patience: int = 6
+    """Passes without a better validation after which a training ends."""
+    batch_size: int = 32
+    """Recordings in one step."""
+    learning_rate: float = 3e-3
+    """Largest step; it rises at first and then falls to nothing."""
+    weight_decay: float = 0.02
+    """Pull of the weights to zero."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes a GPU, in mixed precision, where there is one."""
+    seed: int = 0
+    """Seed of folds, weights and crops."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,14 +96,15 @@ def make(folder: Path, n_users: int, n_items: int, n_plays: int) -> Models:
         vectors = centres[rows] + rng.normal(size=(len(rows), D))
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
-    terms = Ids.from_strings([f"term{n:04d}" for n in range(N_SCENES * 5)], kind="term")
+    terms = Ids.from_strings([f"adj\tterm{n:04d}" for n in range(N_SCENES * 5)], kind="term")
     said = (np.arange(n_artists)[:, None] % N_SCENES) * 5 + np.arange(5)
     weights = csr_array(
         (np.full(said.size, 0.44, np.float32), said.ravel(), np.arange(0, said.size + 1, 5)),
         shape=(n_artists, len(terms)),
     )
-    text = TextModel(around(scene[by_row]), around(np.arange(n_artists) % N_SCENES), terms, weights)
-    text.write(writer)
+    of_artists = around(np.arange(n_artists) % N_SCENES)
+    beside = csr_array((n_artists, n_artists), dtype=np.float32)
+    TextModel(around(scene[by_row]), of_artists, terms, weights, beside).write(writer)
     AudioModel(around(scene[by_row])).write(writer)
     counts = {"users": n_users, "items": n_items, "artists": n_artists, "events": len(users)}
     writer.note(
@@ -189,7 +190,6 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
     for id in ids[:20]:
         recommender.recommend(id, 30)
     direct = milliseconds(lambda n: recommender.recommend(ids[n % len(ids)], 30), 400)
-    del recommender
     lists = [f"/v1/users/{id}/recommendations" for id in ids]
     weekly = [f"/v1/users/{id}/discover-weekly" for id in ids[:100]]
     rows, config = [], ServingConfig(max_requests=64)
@@ -221,25 +221,44 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
     ]
     busy = " (other work was running: compare rows, not machines)" if load > 0.5 else ""
     counts = models.open().facts["counts"]
-    return f"""# Serving
+    return PAGE.format(
+        counts={name: f"{n:,}" for name, n in counts.items()},
+        direct=direct,
+        lines="\n".join(lines),
+        one=one,
+        idle=idle,
+        stages=stages,
+        cores=len(os.sched_getaffinity(0)),
+        machine=machine(),
+        load=f"{load:.1f}{busy}",
+        day=f"{datetime.now(UTC):%Y-%m-%d}",
+        versions=f"Python {platform.python_version()}, ray {version('ray')}, "
+        f"fastapi {version('fastapi')}",
+    )
 
-30 of {counts["items"]:,} items for {counts["users"]:,} listeners ({counts["events"]:,} plays), collaborative, text and
-audio spaces of {D} dimensions, blend, re-rank, reasons, event store (SQLite) read per request.
 
-In process, `HybridRecommender.recommend`: p50 {direct[0]:.2f} ms, p99 {direct[1]:.2f} ms (wanted: 1.5 ms).
+PAGE = """# Serving
+
+30 of {counts[items]} items for {counts[users]} listeners ({counts[events]} plays); collaborative,
+text and audio spaces of 64 dimensions, blend, re-rank, reasons; the event store (SQLite) is read
+with every request.
+
+In process, `HybridRecommender.recommend`: p50 {direct[0]:.2f} ms, p99 {direct[1]:.2f} ms (wanted:
+1.5 ms).
 
 | asked | p50 ms | p99 ms | requests/s | refused or failed | lost | wanted |
 |---|---|---|---|---|---|---|
-{chr(10).join(lines)}
+{lines}
 
-Of the {one["p50"]:.2f} ms of one list for one client, Serve, HAProxy and FastAPI take {idle["p50"]:.2f} ms (an address that does
-nothing), reading the event store {stages["store"]:.2f} ms, the recommender {stages["recommend"]:.2f} ms (means under all of
-the load above), and the rest is validation, JSON and the way into a thread.
-The refused of the overload row are 503 answers with Retry-After; HAProxy, replica and wrk share the
-same {len(os.sched_getaffinity(0))} cores.
+Of the {one[p50]:.2f} ms of one list for one client, Serve, HAProxy and FastAPI take
+{idle[p50]:.2f} ms (an address that does nothing), reading the event store {stages[store]:.2f} ms,
+the recommender {stages[recommend]:.2f} ms (means under all of the load above); the rest is
+validation, JSON and the way into a thread.
+The refused of the overload row are 503 answers with Retry-After. HAProxy, replica and wrk share the
+same {cores} cores.
 
-Machine: {machine()}, load average before the runs {load:.1f}{busy}. {datetime.now(UTC):%Y-%m-%d}.
-Python {platform.python_version()}, ray {version("ray")}, fastapi {version("fastapi")}. Command: `python benchmarks/serving.py`.
+Machine: {machine}, load average before the runs {load}. {day}.
+{versions}. Command: `python benchmarks/serving.py`.
 """
 
 

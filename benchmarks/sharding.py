@@ -10,8 +10,9 @@ that every block travels as it would between machines. Bytes moved by a sweep st
 
     sum over both sides and all senders of 4 (padded f + 1) min(nodes x rows, sum of rows needed)
 
-where the rows that each reader needs of a sender are counted from the matrix. Writes sharding.json
-and sharding.md.
+where the rows that each reader needs of a sender are counted from the matrix. Last, what
+`recsys plan` predicts for these runs from rates measured beside them, the network between raylets
+taken as --loopback-gbit. Writes sharding.json and sharding.md.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -72,9 +74,35 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         n: _run("raylets", n, options) | {"formula": expected_bytes(evidence, options.factors, n)}
         for n in (1, 2, 4)
     }
+    rates = _run("rates", 2, options)
+    report["rates"] = rates
+    report["predicted"] = _predicted(rates, evidence, options, report)
     report["formula"] = expected_bytes(evidence, options.factors, 2, n_nodes=1)
     report["load_after"] = os.getloadavg()[0]
     return report
+
+
+def _predicted(
+    rates: dict[str, float],
+    evidence: sp.csr_array,
+    options: argparse.Namespace,
+    report: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """What the planner says of the runs of this report."""
+    from recsys.cluster.planner import Rates, Workload, plan
+
+    measured = median(pair["actors"]["sweep_s"] for pair in report["pairs"])
+    runs = [("2 actors, one raylet", 2, float("inf"), measured)]
+    loopback = options.loopback_gbit / 8 * 1e9
+    runs += [(f"{n} raylets", n, loopback, run["sweep_s"]) for n, run in report["raylets"].items()]
+    found = []
+    for name, n, network, seconds in runs:
+        cores = min(1.0, (os.cpu_count() or 1) / n)
+        users, items = evidence.shape
+        work = Workload(users, items, evidence.nnz, options.sweeps, n, cores, network)
+        predicted = plan(work, Rates(**rates)).sweep_s
+        found.append({"run": name, "predicted_s": predicted, "measured_s": seconds})
+    return found
 
 
 def expected_bytes(
@@ -116,10 +144,15 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
 
     from recsys.backend import Backend, LocalBackend
     from recsys.cluster import RayBackend, ray_session
+    from recsys.cluster.planner import measure_rates
     from recsys.collaborative.als import alternate
     from recsys.config import CollaborativeConfig
 
+    backend: Backend
     n, store = options.workers, 600_000_000
+    if options.job == "rates":
+        with ray_session(num_cpus=n, object_store_bytes=store), RayBackend(n) as backend:
+            return asdict(measure_rates(options.factors, backend))
     evidence = sp.csr_array(sp.load_npz(Path(options.folder) / "evidence.npz"))
     config = CollaborativeConfig(
         factors=options.factors,
@@ -130,7 +163,7 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
         num_threads=2 if options.job == "threads" else 1,
     )
     with ExitStack() as stack:
-        backend: Backend = LocalBackend()
+        backend = LocalBackend()
         if options.job == "raylets":
             head = {"num_cpus": 1, "object_store_memory": store, "include_dashboard": False}
             cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -201,6 +234,16 @@ def _page(report: dict[str, Any]) -> str:
         "",
         f"All raylets share the {os.cpu_count()} cores of this machine: the table shows what "
         "travels, not how fast more machines would be.",
+        "",
+        "## Predicted by `recsys plan`",
+        "",
+        "| run | predicted (s a sweep) | measured | error |",
+        "|---|---|---|---|",
+        *(
+            f"| {run['run']} | {run['predicted_s']:.3f} | {run['measured_s']:.3f} "
+            f"| {run['predicted_s'] / run['measured_s'] - 1:+.0%} |"
+            for run in report["predicted"]
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -210,6 +253,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--factors", type=int, default=64)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--sweeps", type=int, default=8)
+    parser.add_argument("--loopback-gbit", type=float, default=16.0)
     parser.add_argument("--out", default="docs/results")
     for name in ("--job", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)

@@ -38,7 +38,8 @@ def command(
     rows = [
         ("entry of one half-step", f"{rates.entry_s * 1e9:.1f} ns of one core"),
         ("row of one half-step", f"{rates.row_s * 1e9:.0f} ns of one core"),
-        ("object store, written and read", f"{rates.store_bytes_per_s / 1e9:.2f} GB/s"),
+        ("copy of a row", f"{rates.copy_s * 1e9:.0f} ns of one core"),
+        ("object store, written", f"{rates.store_bytes_per_s / 1e9:.2f} GB/s"),
         ("half-step with nothing to do", f"{rates.half_step_s * 1e3:.1f} ms"),
     ]
     print_table(f"Rates at {factors} factors", ["what", "rate"], rows, numeric=["rate"])

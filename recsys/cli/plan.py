@@ -47,6 +47,7 @@ def command(
         ("time, all sweeps", f"{found.total_s / 60:.1f} min"),
         ("a sweep", f"{found.sweep_s:.2f} s"),
         ("  solving", f"{found.solve_s:.2f} s"),
+        ("  copying rows", f"{found.copy_s:.2f} s"),
         ("  network", f"{found.network_s:.2f} s"),
         ("  object store", f"{found.store_s:.2f} s"),
         ("  round trips", f"{found.verbs_s:.2f} s"),

@@ -18,6 +18,7 @@ def command(
     dataset: DatasetPath,
     models: ModelsPath,
     workers: Workers = 1,
+    cores: Annotated[int, typer.Option(min=1, help="Cores of each Ray actor.")] = 1,
     config: ConfigFile = None,
     set_keys: SetKeys = None,
     only: Annotated[
@@ -47,7 +48,7 @@ def command(
     kept = Models(models)
     names = [name.strip() for name in only.split(",")]
     reporter = JsonReporter() if figures else progress.current()
-    with progress.report_to(reporter), backend_of(workers) as backend:
+    with progress.report_to(reporter), backend_of(workers, num_cpus=cores) as backend:
         if sharded:
             version = build_sharded(known, settings, backend, kept, only=names, resume=resume)
         else:

@@ -5,14 +5,16 @@ of the network. Leaves: a `Plan`. Per sweep, with n nodes of c cores, one worker
 w = 4 (padded f + 1) bytes a row, and both half-steps added up:
 
     solve     2 entries entry_s / (n c) + rows row_s / (n c)
+    copy      row copies copy_s / (n c)              stripes: see below
     network   w rows (n - 1) / n / network rate      what every node gets, whole blocks assumed
-    store     w rows (1 + 1 / n) / store rate        a node writes its blocks and reads all
+    store     w rows / n / store rate                what every node writes
     verbs     2 half_step_s                          the driver's round trips
 
 Evidence that names few of the fixed rows on each node moves less (`recsys.collaborative.routes`),
-so this is an upper bound. Steps are added, not overlapped. A node holds its entries in both
-orientations (16 bytes), its rows of both sides, in the object store the larger side, and one stripe
-of it.
+so this is an upper bound. A node copies each fixed row about twice where half of them fit into a
+stripe, else once for each of its entries. Steps are added, not overlapped. A node holds its entries
+in both orientations (16 bytes), its rows of both sides, in the object store the larger side, and
+one stripe of it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recsys.backend import Backend, Blocks, LocalBackend
+from recsys.backend import Backend, LocalBackend
 from recsys.collaborative.als import alternate
 from recsys.collaborative.kernels import padded
 from recsys.config import CollaborativeConfig
@@ -49,8 +51,10 @@ class Rates:
     """Seconds of one core for one entry in one half-step."""
     row_s: float
     """Seconds of one core for one row in one half-step, entries not counted."""
+    copy_s: float
+    """Seconds of one core to copy one row out of a block."""
     store_bytes_per_s: float
-    """Bytes that one worker hands to another through the object store, written and read."""
+    """Bytes that one worker writes into the object store."""
     half_step_s: float
     """Seconds of a half-step in which nothing is to be done."""
 
@@ -65,7 +69,7 @@ class Workload:
     """Pairs of a listener and an item with any evidence."""
     iterations: int
     nodes: int
-    cores: int
+    cores: float
     """Cores of each node that are really there."""
     network_bytes_per_s: float
     """What a node receives at once."""
@@ -76,6 +80,7 @@ class Plan:
     """Predicted cost; seconds are of one sweep where not said otherwise."""
 
     solve_s: float
+    copy_s: float
     network_s: float
     store_s: float
     verbs_s: float
@@ -97,15 +102,18 @@ def plan(work: Workload, rates: Rates) -> Plan:
     solve_s = (2 * work.entries * rates.entry_s + rows * rates.row_s) / cores
     elsewhere = (work.nodes - 1) / work.nodes
     network_s = rows * row_bytes * elsewhere / work.network_bytes_per_s
-    store_s = rows * row_bytes * (1 + 1 / work.nodes) / rates.store_bytes_per_s
+    copies = sum(_copies(fixed, work) for fixed in (work.users, work.items))
+    copy_s = copies * rates.copy_s / work.cores
+    store_s = rows * row_bytes / work.nodes / rates.store_bytes_per_s
     verbs_s = 2 * rates.half_step_s
-    sweep_s = solve_s + network_s + store_s + verbs_s
+    sweep_s = solve_s + copy_s + network_s + store_s + verbs_s
     store_bytes = max(work.users, work.items) * row_bytes
     stripe = min(max(work.users, work.items) / 2, _STRIPE_ROWS) * row_bytes
     own = (16 * work.entries + rows * (row_bytes + 8)) / work.nodes
     places = 8 * max(work.users, work.items)  # where a worker's rows find what they read
     return Plan(
         solve_s=solve_s,
+        copy_s=copy_s,
         network_s=network_s,
         store_s=store_s,
         verbs_s=verbs_s,
@@ -115,6 +123,12 @@ def plan(work: Workload, rates: Rates) -> Plan:
         memory_bytes=own + places + stripe + store_bytes,
         store_bytes=store_bytes,
     )
+
+
+def _copies(fixed: float, work: Workload) -> float:
+    """Return the rows that one node copies to solve the rows of the other side."""
+    entries = work.entries / work.nodes
+    return min(2 * fixed, entries) if fixed / 2 <= _STRIPE_ROWS else entries
 
 
 def measure_rates(factors: int, backend: Backend, *, seconds: float = 10.0) -> Rates:
@@ -129,20 +143,19 @@ def measure_rates(factors: int, backend: Backend, *, seconds: float = 10.0) -> R
     blocks = backend.scatter([n_bytes] * backend.n_workers)
 
     def handed() -> None:
-        sent = backend.exchange(_block, blocks)
-        backend.gather(backend.map(_read, sent))
+        backend.exchange(_block, blocks)
 
     nothing = backend.scatter([None] * backend.n_workers)
     verb_s = _best(lambda: backend.map(_nothing, nothing), seconds / 4)
-    store_s = _best(handed, seconds / 4) - 4 * verb_s
-    copies = 1 + backend.n_workers  # every worker writes one block and reads all
-    return Rates(factors, entry_s, row_s, n_bytes * copies / store_s, _VERBS * verb_s)
+    store_s = max(_best(handed, seconds / 4) - 3 * verb_s, verb_s)
+    half_step_s = _VERBS * verb_s
+    return Rates(factors, entry_s, row_s, _copy_s(factors), n_bytes / store_s, half_step_s)
 
 
 def _sweep_s(factors: int, per_row: int, seconds: float) -> float:
     """Return the seconds of one core for a sweep over `_ROWS` users and items.
 
-    Processor time, so that other work on the machine does not count.
+    Time of the processor in this thread, so that other work on the machine does not count.
     """
     rng = np.random.default_rng(0)
     indices = rng.integers(0, _ROWS, _ROWS * per_row).astype(np.int32)
@@ -151,14 +164,28 @@ def _sweep_s(factors: int, per_row: int, seconds: float) -> float:
     evidence.sum_duplicates()
     config = CollaborativeConfig(factors=factors, iterations=1000, num_threads=1)
     laps: list[float] = []
-    began, clock = time.perf_counter(), time.process_time()
+    began, clock = time.perf_counter(), time.thread_time()
     for step in alternate(evidence, config, LocalBackend()):
         if step.side == "items":
-            laps.append(time.process_time() - clock)
-            clock = time.process_time()
+            laps.append(time.thread_time() - clock)
+            clock = time.thread_time()
             if len(laps) > 3 and time.perf_counter() - began > seconds:
                 break
     return min(laps[1:])
+
+
+def _copy_s(factors: int) -> float:
+    """Return the seconds of one core to copy a row of a block of 200,000."""
+    block = np.zeros((200_000, padded(factors)), np.float32)
+    rows = np.random.default_rng(0).integers(0, len(block), 100_000)
+    rows.sort()
+    out = np.empty((len(rows), block.shape[1]), np.float32)
+    laps = []
+    for _ in range(5):
+        clock = time.thread_time()
+        np.take(block, rows, axis=0, out=out, mode="clip")
+        laps.append(time.thread_time() - clock)
+    return min(laps) / len(rows)
 
 
 def _best(work: Callable[[], Any], seconds: float) -> float:
@@ -173,10 +200,6 @@ def _best(work: Callable[[], Any], seconds: float) -> float:
 
 def _block(n_bytes: int) -> list[NDArray[np.float32]]:
     return [np.zeros(n_bytes // 4, np.float32)]
-
-
-def _read(blocks: Blocks) -> float:
-    return sum(float(np.array(blocks[number])[-1]) for number in range(len(blocks)))
 
 
 def _nothing(part: None) -> None:

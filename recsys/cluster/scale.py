@@ -6,13 +6,12 @@ artists and what is known of them; listeners, their events, their matrices and a
 the workers, who write their blocks into the version. Such a training always starts afresh, and
 leaves no graph of neighbours: no process sees all items' vectors, so their search stays exact.
 
-Memory, which `scripts/scale_run.py` holds against measurements: a worker's peak is the larger of
+Memory: `worker_bytes` is what a worker may take, and `scripts/scale_run.py` holds it against a run.
+With E events, U listeners, N entries of the evidence on the largest worker, n_users and n_items
+rows in all, w = 4 (padded f + 1), it is 260 MB for an empty worker and the larger of
 
-    taking in   130 bytes an event of its own + 40 an event of a round, and 100 a distinct listener
-    training    24 bytes an entry of its own evidence + 4 (padded f + 2) bytes for each of its rows,
-                and for each fixed row of a stripe (at most half of them) + the interactions
-
-on top of some 250 MB that an empty worker takes.
+    taking in   130 E + 100 n_users
+    training    60 N + w (own rows + largest block + half of the larger side)
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.backend import Backend
-from recsys.bundle import Block, Models, write_block
+from recsys.bundle import Block, Bundle, Models, write_block
 from recsys.cluster.intake import Intake, take_in
 from recsys.collaborative import als
 from recsys.collaborative.checkpoints import Checkpoints
+from recsys.collaborative.kernels import padded
 from recsys.collaborative.routes import Sharded
 from recsys.collaborative.trained import Trained
 from recsys.config import Config
@@ -41,7 +41,7 @@ from recsys.errors import UsageError
 from recsys.pipeline import MODEL_NAMES, Content, Source, assemble, check_names, training_key
 from recsys.storage import Folder
 
-__all__ = ["build_sharded"]
+__all__ = ["build_sharded", "worker_bytes"]
 
 Arrays = dict[str, list[Block]]
 
@@ -108,6 +108,21 @@ def build_sharded(
     version = assemble(content, collaborative, writer, only=only, activate=activate, counts=counts)
     checkpoints.clear()
     return version
+
+
+def worker_bytes(bundle: Bundle, n_workers: int) -> float:
+    """Return what the largest of `n_workers` may have taken to make a version, by the formula."""
+    counts = bundle.facts["counts"]
+    width = 4 * (padded(bundle.facts["collaborative"]["config"]["factors"]) + 1)
+    entries = bundle.arrays["interactions/evidence/data"]
+    share = max(block.shape[0] for block in entries) / sum(block.shape[0] for block in entries)
+    blocks = [bundle.arrays[f"collaborative/{side}_factors"] for side in ("user", "item")]
+    largest = [max(block.shape[0] for block in side) for side in blocks]
+    taking_in = 130 * share * counts["events"] + 100 * counts["users"]
+    half = max(counts["users"], counts["items"]) / 2
+    rows = sum(largest) + max(largest) + half
+    training = 60 * max(block.shape[0] for block in entries) + width * rows
+    return float(260e6 + max(taking_in, training))
 
 
 def _stored(taken: Intake, backend: Backend, path: str) -> Arrays:

@@ -40,7 +40,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recsys import progress
-from recsys.backend import Backend, Parts
+from recsys.backend import Backend, Parts, peak_bytes
 from recsys.collaborative import routes, shards
 from recsys.collaborative.checkpoints import Checkpoint, Checkpoints, State
 from recsys.collaborative.checks import check_config, checked_evidence, checked_features
@@ -206,6 +206,7 @@ class _Watch:
             entries_per_s=rate,
             bytes_moved=moved,
             peak_bytes=used.peak_bytes,
+            driver_peak_bytes=peak_bytes(),
             eta_s=left,
             **figures,
         )

@@ -26,6 +26,8 @@ __all__ = ["about"]
 about = APIRouter(prefix="/v1", dependencies=[Depends(allowed("read")), Depends(only_known)])
 
 _N_TERMS = 20
+_N_TABLE = 10
+"""Terms of each type."""
 _By = Annotated[
     Literal["hybrid", "collaborative", "text", "audio"],
     Query(description="The model whose neighbours are wanted; hybrid fuses all."),
@@ -110,10 +112,18 @@ def artist(version: Active, artist_id: ArtistId, k: ShortLength) -> schemas.Arti
     items = np.flatnonzero(catalogue.item_artist == row)
     items = items[np.argsort(-version.recommender.listeners_of[items], kind="stable")][:k]
     terms = [] if text is None else text.top_terms(row, _N_TERMS)
+    table = {} if text is None else text.table(row, _N_TABLE)
+    if text is not None:
+        beside = text.companions(row, _N_TABLE)
+        table["artist"] = [(catalogue.artist_name(other), score) for other, score in beside]
     return schemas.ArtistDetails(
         artist_id=artist_id,
         name=catalogue.artist_name(row),
         terms=[schemas.Term(term=term, weight=weight) for term, weight in terms],
+        term_table={
+            kind: [schemas.Term(term=term, weight=weight) for term, weight in found]
+            for kind, found in table.items()
+        },
         items=[_item(version, int(item)) for item in items],
     )
 

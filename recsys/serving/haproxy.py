@@ -37,12 +37,12 @@ _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
     b"Retry-After: 1\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(_BODY)
 ) + _BODY
-_ANYWHERE = re.compile(r"^(\s*bind )\*?:(\d+)", re.MULTILINE)
+_OPEN = re.compile(r"^((?:frontend prometheus|listen stats)\n\s*bind )\S*:(\d+)", re.MULTILINE)
 
 
 def on_loopback(configuration: str) -> str:
     """Return an HAProxy configuration in which no ``bind`` listens on all interfaces."""
-    return _ANYWHERE.sub(r"\g<1>127.0.0.1:\2", configuration)
+    return _OPEN.sub(r"\g<1>127.0.0.1:\2", configuration)
 
 
 def mended(configuration: str, unavailable: Path) -> str:

@@ -26,6 +26,7 @@ internal                    500    a bug of ours; the log has the traceback
 from __future__ import annotations
 
 import logging
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -104,6 +105,7 @@ def handle_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
     document = app.openapi
 
+    @cache  # every request asks which parameters its route documents
     def openapi() -> dict[str, Any]:
         # FastAPI collects the shapes of plain JSON answers only.
         whole = document()

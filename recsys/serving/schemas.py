@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    RootModel,
-    Tag,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field
+
+from recsys.serving.event_schemas import (
+    Accepted,
+    Event,
+    EventsRequest,
+    PrivateEvent,
+    Receipt,
+    example,
 )
-
-from recsys.data.validation import MAX_ID_LENGTH, PRIVATE
 
 __all__ = [
     "Accepted",
@@ -41,6 +39,7 @@ __all__ = [
     "Place",
     "Playlist",
     "PlaylistRequest",
+    "PrivateEvent",
     "Receipt",
     "Recommendations",
     "Similar",
@@ -54,10 +53,6 @@ MAX_HISTORY = 1000
 MAX_ID = 10_000
 """Characters of the longest id that a body may hold."""
 
-MAX_EVENTS = 1000
-"""The most events that a request may send."""
-
-_Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 _Text = Annotated[str, Field(max_length=MAX_ID)]
 # Bounded; and pydantic refuses a lone surrogate, which no UTF-8 can carry, in bounded texts only.
 
@@ -78,10 +73,6 @@ _SIMILAR = {
 }
 
 
-def _example(**example: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [example]})
-
-
 class Health(BaseModel):
     """Whether the server lives or can answer."""
 
@@ -91,7 +82,7 @@ class Health(BaseModel):
 class Listed(BaseModel):
     """One entry of a list."""
 
-    model_config = ConfigDict(from_attributes=True, **_example(**_LISTED))
+    model_config = ConfigDict(from_attributes=True, **example(**_LISTED))
 
     rank: int = Field(description="From 1.", ge=1)
     item_id: str
@@ -105,7 +96,7 @@ class Listed(BaseModel):
 class Recommendations(BaseModel):
     """A list for a listener."""
 
-    model_config = _example(
+    model_config = example(
         user_id="user-0012", version="20261121T120000000000-1a2b3c", items=[_LISTED]
     )
 
@@ -117,7 +108,7 @@ class Recommendations(BaseModel):
 class Weekly(BaseModel):
     """A listener's list of one ISO week; it stays as it is until the week ends."""
 
-    model_config = _example(user_id="user-0012", week="2026-W47", items=[_LISTED])
+    model_config = example(user_id="user-0012", week="2026-W47", items=[_LISTED])
 
     user_id: str
     week: str = Field(description="ISO week in UTC.")
@@ -127,7 +118,7 @@ class Weekly(BaseModel):
 class Playlist(BaseModel):
     """A continuation of some items."""
 
-    model_config = _example(version="20261121T120000000000-1a2b3c", items=[_LISTED])
+    model_config = example(version="20261121T120000000000-1a2b3c", items=[_LISTED])
 
     version: str
     items: list[Listed]
@@ -145,7 +136,7 @@ class HistoryRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        **_example(history=[{"item_id": "track-0077", "plays": 12}], k=10, weights={"text": 0.5}),
+        **example(history=[{"item_id": "track-0077", "plays": 12}], k=10, weights={"text": 0.5}),
     )
 
     history: list[HistoryEntry] = Field(min_length=1, max_length=MAX_HISTORY)
@@ -161,7 +152,7 @@ class HistoryRequest(BaseModel):
 class PlaylistRequest(BaseModel):
     """What a playlist shall go on from."""
 
-    model_config = ConfigDict(extra="forbid", **_example(seeds=["track-0077", "track-0420"], k=20))
+    model_config = ConfigDict(extra="forbid", **example(seeds=["track-0077", "track-0420"], k=20))
 
     seeds: list[_Text] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
     k: int = Field(default=30, description="Length of the list.")
@@ -179,7 +170,7 @@ class Similar(BaseModel):
 class SimilarOnes(BaseModel):
     """The nearest of one kind, best first."""
 
-    model_config = _example(kind="item", id="track-0420", by="hybrid", similar=[_SIMILAR])
+    model_config = example(kind="item", id="track-0420", by="hybrid", similar=[_SIMILAR])
 
     kind: Literal["item", "artist", "user"]
     id: str
@@ -228,7 +219,7 @@ class Descriptors(BaseModel):
 class ItemDetails(Item):
     """An item and what is known about it."""
 
-    model_config = _example(
+    model_config = example(
         item_id="track-0420",
         title="Paper Lanterns",
         artist={"artist_id": "artist-031", "name": "The Night Ferries"},
@@ -263,14 +254,23 @@ class ItemDetails(Item):
 class ArtistDetails(Artist):
     """An artist, what is said of them, and their items."""
 
-    model_config = _example(
+    model_config = example(
         artist_id="artist-031",
         name="The Night Ferries",
         terms=[{"term": "dreamy", "weight": 0.31}],
+        term_table={
+            "np": [{"term": "a wall of guitars", "weight": 0.28}],
+            "adj": [{"term": "dreamy", "weight": 0.31}],
+            "artist": [{"term": "Slow Harbour", "weight": 0.44}],
+        },
         items=[],
     )
 
     terms: list[Term] = Field(description="What is said of them, weightiest first.")
+    term_table: dict[str, list[Term]] = Field(
+        description="The same by type: n2 (pairs of words), np (noun phrases), adj (adjectives), "
+        "n1 (words), artist (who is discussed beside them)."
+    )
     items: list[Item] = Field(description="Their items, most listened to first.")
 
 
@@ -288,7 +288,7 @@ class Place(BaseModel):
 class CatalogueMap(BaseModel):
     """The most played items, in the plane."""
 
-    model_config = _example(
+    model_config = example(
         version="20261121T120000000000-1a2b3c",
         scenes=["dream pop, shoegaze", "techno"],
         items=[
@@ -318,7 +318,7 @@ class Listener(BaseModel):
 class Listeners(BaseModel):
     """A page of listeners in the order of their ids."""
 
-    model_config = _example(
+    model_config = example(
         users=[{"user_id": "user-0012", "heard": 83}], total=1000, next="user-0012"
     )
 
@@ -330,7 +330,7 @@ class Listeners(BaseModel):
 class Found(BaseModel):
     """What a search found."""
 
-    model_config = _example(
+    model_config = example(
         items=[], artists=[{"artist_id": "artist-031", "name": "The Night Ferries"}]
     )
 
@@ -364,7 +364,7 @@ class Experiment(BaseModel):
 class ModelVersions(BaseModel):
     """All versions, oldest first, and which of them answers."""
 
-    model_config = _example(serving="20261121T120000000000-1a2b3c", versions=[])
+    model_config = example(serving="20261121T120000000000-1a2b3c", versions=[])
 
     serving: str = Field(description="The version that this server answers from.")
     experiment: Experiment | None = Field(
@@ -379,116 +379,6 @@ class ModelVersions(BaseModel):
 class Activated(BaseModel):
     """The version that answers from now on."""
 
-    model_config = _example(active="20261121T120000000000-1a2b3c")
+    model_config = example(active="20261121T120000000000-1a2b3c")
 
     active: str
-
-
-class Receipt(BaseModel):
-    """What a deletion has reached."""
-
-    model_config = _example(
-        user_id="user-0012",
-        done=["masked in every version and replica", "events", "weekly lists"],
-        pending=["trained versions", "dataset (recsys forget DATASET MODELS finishes it)"],
-    )
-
-    user_id: str
-    done: list[str]
-    pending: list[str]
-
-
-class Event(BaseModel):
-    """Something that a listener did."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        **_example(user_id="user-0012", item_id="track-0420", kind="stream", event_id="c0ffee-1"),
-    )
-
-    event_id: _Id | None = Field(
-        default=None, description="The same id is one event, however often it is sent."
-    )
-    user_id: _Id
-    item_id: _Id | None = None
-    artist_id: _Id | None = Field(default=None, description="For artist_visit and follow.")
-    kind: Literal["stream", "save", "playlist_add", "artist_visit", "follow", "skip", "rating"]
-    value: float = Field(default=1, description="Streams counted, or stars given.", ge=0, le=1e9)
-    at: AwareDatetime | None = Field(default=None, description="Default: now.")
-    ms_played: int | None = Field(default=None, ge=0, le=2**53)
-    context: Annotated[str, Field(max_length=200)] | None = None
-    organic: bool = Field(
-        default=True, description="false where a recommendation brought it about."
-    )
-    private: Literal[False] = False
-
-
-class PrivateEvent(BaseModel):
-    """An event of a private session: counted; nothing of it is read."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"required": ["private"], "properties": {"private": {"const": True}}}
-    )
-
-
-def _privacy(event: Any) -> str:
-    """Tell what an event is: private unless it clearly is not."""
-    if not isinstance(event, dict):
-        return "private" if isinstance(event, PrivateEvent) else "public"
-    clear = (None, False, 0, "", "0", "false", "no")
-    told = (event.get(name) for name in PRIVATE)
-    return "public" if all(_plain(value) in clear for value in told) else "private"
-
-
-def _plain(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else _hashable(value)
-
-
-def _hashable(value: Any) -> Any:
-    return value if isinstance(value, int | float | None) else "unclear"
-
-
-_AnyEvent = Annotated[
-    Annotated[Event, Tag("public")] | Annotated[PrivateEvent, Tag("private")],
-    Discriminator(_privacy),
-]
-
-
-def _one_or_many(schema: dict[str, Any]) -> None:
-    """Say in OpenAPI that one event may stand alone."""
-    many = {key: schema.pop(key) for key in ("type", "items", "maxItems")}
-    schema["anyOf"] = [many["items"], many]
-    schema["examples"] = [
-        [
-            {"user_id": "user-0012", "item_id": "track-0420", "kind": "stream"},
-            {"user_id": "user-0012", "item_id": "track-0077", "kind": "skip"},
-        ]
-    ]
-
-
-class EventsRequest(RootModel[Annotated[list[_AnyEvent], Field(max_length=MAX_EVENTS)]]):
-    """One event, or up to 1,000."""
-
-    model_config = ConfigDict(json_schema_extra=_one_or_many)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_list(cls, given: Any) -> Any:
-        return [given] if isinstance(given, dict) else given
-
-    def public(self) -> tuple[list[Event], int]:
-        """Return the events that may be kept, and the number of private ones."""
-        kept = [event for event in self.root if isinstance(event, Event)]
-        return kept, len(self.root) - len(kept)
-
-
-class Accepted(BaseModel):
-    """What became of some events; what was accepted is on disk."""
-
-    model_config = _example(accepted=2, duplicates=0, private=0, deleted=0, event_ids=["e1", "e2"])
-
-    accepted: int
-    duplicates: int = Field(description="Events that were there already.")
-    private: int = Field(description="Private events, dropped.")
-    deleted: int = Field(description="Events of deleted listeners, dropped.")
-    event_ids: list[str] = Field(description="Of the events that are not private, in order.")

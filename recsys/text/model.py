@@ -16,6 +16,7 @@ Enters: a dataset's documents. Leaves: a `TextModel`. It is made in four steps:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ from recsys.storage import Folder
 from recsys.text.cultural import Said, columns_of, count, normalise, weigh
 from recsys.text.reading import Readings
 from recsys.text.sentences import Sentences
-from recsys.text.terms import KINDS, phrases
+from recsys.text.terms import KINDS, split
 
 __all__ = ["TextModel", "build_text", "leading_directions"]
 
@@ -247,12 +248,16 @@ def _companions(beside: csr_array) -> csr_array:
 
 
 def _without_own_names(weights: csr_array, terms: Ids, catalogue: Catalogue) -> csr_array:
-    """Return `weights` without the terms that only repeat an artist's own name."""
+    """Return `weights` without the terms that hold a word of an artist's own name."""
+    holding: defaultdict[str, list[int]] = defaultdict(list)
+    for column, term in enumerate(terms):
+        for word in term.split("\t", 1)[1].split(" "):
+            holding[word].append(column)
     kept = weights.copy()
     for artist in np.flatnonzero(np.diff(kept.indptr)):
-        own = phrases(catalogue.artist_names[int(artist)] or "")
-        said = {f"{kind}\t{term}" for kind in KINDS for term in own["n1"] + own["n2"] + own["np"]}
-        columns = [row for term in said if (row := terms.row(term)) >= 0]
+        name = catalogue.artist_names[int(artist)] or ""
+        own = {word.casefold() for sentence in split(name) for word in sentence}
+        columns = [column for word in own for column in holding.get(word, ())]
         span = slice(kept.indptr[artist], kept.indptr[artist + 1])
         kept.data[span][np.isin(kept.indices[span], columns)] = 0
     kept.eliminate_zeros()

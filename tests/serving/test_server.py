@@ -143,11 +143,15 @@ def test_a_cluster_of_others_is_left_alone(models: Models, monkeypatch: pytest.M
         serve_models(models.folder.path)
 
 
-def test_haproxy_is_bound_to_loopback() -> None:
-    configuration = "frontend a\n    bind :9101\nlisten b\n  bind *:8404\n  bind 10.0.0.1:80\n"
-    assert on_loopback(configuration) == (
-        "frontend a\n    bind 127.0.0.1:9101\nlisten b\n  bind 127.0.0.1:8404\n  bind 10.0.0.1:80\n"
+def test_what_haproxy_tells_is_told_on_loopback_alone() -> None:
+    configuration = (
+        "frontend prometheus\n    bind :9101\n    mode http\nlisten stats\n  bind *:8404\n"
+        "frontend http_frontend\n    bind *:8000\n"
     )
+    assert on_loopback(configuration) == (
+        "frontend prometheus\n    bind 127.0.0.1:9101\n    mode http\nlisten stats\n"
+        "  bind 127.0.0.1:8404\nfrontend http_frontend\n    bind *:8000\n"
+    ), "where requests are taken is for the operator to say"
 
 
 def test_haproxy_numbers_requests_and_answers_an_outage() -> None:

@@ -89,7 +89,7 @@ def test_a_page_about_an_item_alone_is_about_its_artist_too(make_dataset: Any) -
 def test_top_terms_by_type(make_dataset: Any) -> None:
     model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS))
     terms = model.top_terms(0, 100)
-    assert "abba" not in dict(terms)
+    assert not [term for term, _ in terms if "abba" in term]
     assert {"perky", "swedish pop", "riffs"} <= dict(terms).keys()
     assert [s for _, s in terms] == sorted((s for _, s in terms), reverse=True)
     assert len(dict(terms)) == len(terms)

@@ -64,7 +64,7 @@ async function show(id, listed) {
       neighbours(id, about.models));
   } catch (problem) { told(problem); }
 }
-const TYPES = {n1: "Single nouns (n1)", n2: "Two words (n2)", np: "Noun phrases (np)", adj: "Adjectives (adj)", artist: "Artists named beside them", term: "Terms"};
+const TYPES = {n2: "Pairs of words (n2)", np: "Noun phrases (np)", adj: "Adjectives (adj)", n1: "Words (n1)", artist: "Artists named beside them"};
 function termTable(type, terms) {
   const most = Math.max(...terms.map(one => one.weight), 1e-9);
   return el("table", {className: "terms"}, el("caption", {}, TYPES[type] ?? type),
@@ -75,9 +75,9 @@ function termTable(type, terms) {
 async function showArtist(id) {
   try {
     const [about, related] = await Promise.all([ask(artist(id)), ask(artist(id) + "/related?k=8")]);
-    const types = Map.groupBy ? Map.groupBy(about.terms, one => one.type ?? "term") : new Map([["term", about.terms]]);
+    const types = Object.entries(about.term_table).filter(([, terms]) => terms.length);
     sheet(about.name, [el("p", {className: "by"}, `${about.items.length} pieces here`)], cover(about.name, about.name),
-      about.terms.length ? part("What is written about them", el("div", {className: "tables"}, ...[...types].map(([type, terms]) => termTable(type, terms)))) : null,
+      types.length ? part("What is written about them", el("div", {className: "tables"}, ...types.map(([type, terms]) => termTable(type, terms)))) : null,
       part("Related artists", el("div", {className: "chips"}, ...related.similar.map(one => button(one.title ?? one.id, () => showArtist(one.id))))),
       part("Most played", near(about.items.slice(0, 8).map(one => ({id: one.item_id, title: one.title, artist: about.name})))));
   } catch (problem) { told(problem); }

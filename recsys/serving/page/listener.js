@@ -60,7 +60,7 @@ async function mix() {
   document.documentElement.style.setProperty("--hue", hueOf("mix " + state.id));
   return [hero("Right now", "Made this moment",
     ["For ", el("b", {}, state.history.length ? "a private listener" : state.id), ". Move a slider, like or skip something: the list follows at once."],
-    "mix " + state.id, "now", []), el("section", {className: "bench"}, sliders(state.weights, rerank)), place];
+    "mix " + state.id, "now", []), el("section", {className: "bench"}, sliders(Object.keys(items[0]?.signals ?? SIGNALS), state.weights, rerank)), place];
 }
 let reranking;
 function rerank() {

@@ -36,9 +36,9 @@ function made(items) {
       el("span", {className: "dot " + (name in SIGNALS ? name : "")}), el("b", {}, percent(share)), ` ${SIGNALS[name] ?? name}`,
       MEANING[name] ? `: ${MEANING[name]}` : ""))));
 }
-function sliders(weights, onchange) {
+function sliders(names, weights, onchange) {
   const field = el("fieldset", {className: "sliders"}, el("legend", {}, "How much each signal counts"));
-  for (const name of Object.keys(SIGNALS)) {
+  for (const name of names) {
     const said = el("output", {}, weights[name] === undefined ? "as trained" : weights[name].toFixed(2));
     const slider = el("input", {type: "range", min: 0, max: 2, step: 0.05, value: weights[name] ?? 1, id: `weight-${name}`});
     said.htmlFor = slider.id;
@@ -47,7 +47,7 @@ function sliders(weights, onchange) {
       said.textContent = weights[name].toFixed(2);
       onchange();
     });
-    field.append(el("label", {htmlFor: slider.id}, SIGNALS[name], said, slider));
+    field.append(el("label", {htmlFor: slider.id}, SIGNALS[name] ?? name, said, slider));
   }
   return field;
 }

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -132,8 +132,14 @@ def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None
     options = ["--models", str(models), "--host", "0.0.0.0", "--every-node"]
     cluster.ray("submit", "scripts/deploy.py", "--", config, *options)
     first, second, victim = cluster.hosts
+    made = cluster.run(
+        "recsys", "keys", str(models), "create", "page", "--scopes", "read", "--json"
+    )
+    key = json.loads(made)["key"]
     for host in cluster.hosts:
-        assert len(recommended(host)) == 5
+        assert len(recommended(host, key)) == 5
+    with pytest.raises(HTTPError, match="401"):
+        recommended(first, "no key")
     seen: Counter[str] = Counter()
     stop = threading.Event()
 
@@ -141,7 +147,7 @@ def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None
         while not stop.is_set():
             for host in (first, second):
                 try:
-                    recommended(host)
+                    recommended(host, key)
                     seen["answered"] += 1
                 except (URLError, OSError) as error:
                     seen[f"{type(error).__name__}: {error}"] += 1
@@ -185,10 +191,11 @@ def settled(seen: Counter[str]) -> None:
             return
 
 
-def recommended(host: Any) -> list[Any]:
+def recommended(host: Any, key: str) -> list[Any]:
     """Ask a host's proxy, from outside."""
     url = f"http://{host.address}:{PORT}/v1/users/u1/recommendations?k=5"
-    with urlopen(Request(url), timeout=10) as answer:
+    head = {"Authorization": f"Bearer {key}"}
+    with urlopen(Request(url, headers=head), timeout=10) as answer:
         items: list[Any] = json.load(answer)["items"]
         return items
 

@@ -453,7 +453,10 @@ def _factors(
 def learn_to_hear(
     factors: Factors, matrix: csr_array, content: Content, models: Models
 ) -> NDArray[np.float32] | None:
-    """Train the networks; return (n_items, f) where they hear items lie, None where they cannot."""
+    """Train the networks; return (n_items, f) where they hear items lie, None where they cannot.
+
+    A row is the shorter the less sure networks are; the mean square length is 1.
+    """
     from recsys.audio.training import Targets, classes_of, learn, packed
 
     assert content.audio is not None and content.audio.descriptors is not None
@@ -479,7 +482,8 @@ def learn_to_hear(
         note("network left out: too few artists whose recordings were played")
         return None
     said = np.zeros((catalogue.n_items, factors.item_factors.shape[1]), np.float32)
-    said[rows] = learned.answers.directions
+    directions = learned.answers.directions
+    said[rows] = directions / np.sqrt(np.mean(np.sum(directions**2, axis=1)))
     content.sound = said, packed(learned.networks)
     return said
 

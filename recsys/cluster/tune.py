@@ -34,7 +34,7 @@ from recsys.data.interactions import build_interactions
 from recsys.data.slices import split
 from recsys.errors import ConfigError, InputError
 from recsys.evaluation.metrics import ranking_metrics, summary
-from recsys.pipeline import Content, Source, read_source
+from recsys.pipeline import Content, Source, evidence_times, read_source
 from recsys.storage import Folder
 
 __all__ = ["tune"]
@@ -107,15 +107,18 @@ class _Task:
     """(n_users, n_items) what listeners newly loved in the tune slice."""
     features: NDArray[np.float32] | None
     """(n_items, d) what ``collaborative.features`` names."""
+    at: NDArray[np.int64] | None
+    """(nnz,) when each entry of the evidence came about, where time bins ask."""
     collaborative: CollaborativeConfig
     metric: str
 
 
 def _task(source: Source, config: Config) -> _Task:
     slices = split(source.events, config.slices)
-    catalogue, settings = source.catalogue, config.interactions
-    base = build_interactions(source.events.take(slices.base), catalogue, settings)
-    later = build_interactions(source.events.take(slices.tune), catalogue, settings)
+    past = replace(source, events=source.events.take(slices.base))
+    catalogue, how = source.catalogue, config.interactions
+    base = build_interactions(past.events, catalogue, how)
+    later = build_interactions(source.events.take(slices.tune), catalogue, how)
     explicit = config.collaborative.feedback == "explicit"
     loved = csr_array(later.evidence > 0).astype(np.int8)
     loved = csr_array(loved - loved.multiply(base.heard.astype(bool)))
@@ -127,13 +130,16 @@ def _task(source: Source, config: Config) -> _Task:
         )
     evidence = base.ratings if explicit else base.evidence
     features = Content(source, config).features()
-    return _Task(evidence, base.heard, loved, features, config.collaborative, config.tune.metric)
+    at = evidence_times(past, config.collaborative, evidence)
+    settings = config.collaborative
+    return _Task(evidence, base.heard, loved, features, at, settings, config.tune.metric)
 
 
 def _trial(setting: dict[str, Any], task: _Task) -> None:
     """Train with `setting` and report the metric; runs in a worker of Ray."""
     config = replace(task.collaborative, **setting, num_threads=1)
-    factors = train(task.evidence, config, LocalBackend(), item_features=task.features)
+    backend = LocalBackend()
+    factors = train(task.evidence, config, backend, item_features=task.features, at=task.at)
     listeners = np.flatnonzero(np.diff(task.loved.indptr))
     k = int(task.metric.partition("@")[2])
     ranked, _ = factors.recommend(listeners, k, exclude=task.heard[listeners])

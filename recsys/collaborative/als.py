@@ -16,7 +16,8 @@ filtering for implicit feedback datasets, 2008; biases as in Koren's SVD, solved
 Items with features g_i are drawn to B g_i instead of zero: lambda_i |y_i - B g_i|^2 stands for
 lambda_i |y_i|^2, lambda_B |B|^2 is added (lambda_B = ``feature_regularization``), and B is solved
 after each half-step of the items (`recsys.collaborative.prior`). Rows without evidence stand at
-zero; such an item gets B g_i when the training is over.
+zero; such an item gets B g_i when the training is over. With ``drift_bins`` an item has a bias for
+each time bin besides (`recsys.collaborative.drift` states what is added then).
 
 With one side fixed the other splits into rows. A *half-step* sums the fixed side's Gram matrix over
 the workers, rotates both sides into its eigenbasis (predictions and norms do not change; see
@@ -38,7 +39,13 @@ from numpy.typing import NDArray
 from recsys import progress
 from recsys.backend import Backend, Parts
 from recsys.collaborative import kernels, shards
-from recsys.collaborative.checks import check_config, checked_evidence, checked_features
+from recsys.collaborative.checks import (
+    check_config,
+    checked_evidence,
+    checked_features,
+    checked_times,
+)
+from recsys.collaborative.drift import Drift, bin_edges, bins_of
 from recsys.collaborative.factors import Factors
 from recsys.collaborative.folding import dense_part, rule_of
 from recsys.collaborative.kernels import Rule
@@ -77,6 +84,10 @@ class Step:
     """(n, d) float32 per worker."""
     feature_map: Doubles
     """(d, f) B' in the rotated basis; d = 0 where items have no features."""
+    drift: Parts | None
+    """Per worker the biases of the items' time bins, where there are any."""
+    drift_edges: NDArray[np.int64]
+    """(n_bins - 1,) milliseconds since 1970 at which a new bin begins."""
 
 
 def train(
@@ -86,10 +97,12 @@ def train(
     *,
     initial: Factors | None = None,
     item_features: Floats | None = None,
+    at: NDArray[np.int64] | None = None,
 ) -> Factors:
     """Minimise the objective and gather the factors; arguments and errors as in `alternate`."""
     step = None
-    for step in alternate(evidence, config, backend, initial=initial, item_features=item_features):
+    given: dict[str, Any] = {"initial": initial, "item_features": item_features, "at": at}
+    for step in alternate(evidence, config, backend, **given):
         detail = "" if step.loss is None else f"loss {step.loss:.6g}"
         if step.side == "items":
             progress.step("factors", step.iteration, config.iterations, detail)
@@ -106,6 +119,7 @@ def alternate(
     *,
     initial: Factors | None = None,
     item_features: Floats | None = None,
+    at: NDArray[np.int64] | None = None,
     losses: bool = False,
 ) -> Iterator[Step]:
     """Solve users, then items, ``config.iterations`` times, and yield after each half-step.
@@ -118,32 +132,38 @@ def alternate(
         Factors to start from; default: small random item factors by ``config.seed``.
     item_features : (n_items, d) float32
         What is known of the items, d up to 512; a zero row where nothing is.
+    at : (nnz,) int64
+        Milliseconds since 1970 of each entry, NO_TIME where unknown; only ``drift_bins`` asks.
     losses
         Compute the loss after every half-step (else only where ``tolerance`` needs it).
 
     Raises
     ------
     InputError
-        For evidence or features that are NaN or infinite, and for `initial` or features of
-        another shape.
+        For evidence or features that are NaN or infinite, and for `initial`, features or times
+        of another shape.
     ConfigError
         For a configuration value out of range.
     """
     check_config(config)
+    checked_times(at, evidence)
     evidence = checked_evidence(evidence)
     mean = float(evidence.data.mean(dtype=np.float64)) if evidence.nnz else 0.0
     rule = rule_of(config, mean)
     features = checked_features(item_features, evidence.shape[1])
-    problem = _Problem(evidence, features, rule, config, backend)
+    problem = _Problem(evidence, features, at, rule, config, backend)
     users, items = problem.start(initial)
-    del initial, evidence, features, item_features  # may be large, and the generator lives long
+    del initial, evidence, features, item_features, at  # may be large, and the generator lives long
     basis: Doubles = np.eye(config.factors)
 
     def step(iteration: int, side: Side, *, measured: bool) -> Step:
         loss = problem.loss(users, items) if measured else None
         evidence = problem.parts["users"], problem.parts["items"]
         features = problem.prior.features, problem.prior.matrix
-        return Step(iteration, side, loss, users, items, basis, *evidence, rule.mean, *features)
+        drift = problem.drift.biases if problem.drift else None, problem.edges
+        return Step(
+            iteration, side, loss, users, items, basis, *evidence, rule.mean, *features, *drift
+        )
 
     if config.iterations == 0:
         yield step(0, "items", measured=losses)
@@ -197,6 +217,11 @@ def gather(
 
     user_factors, user_biases = finished(step.user_evidence, step.users, -level)
     item_factors, item_biases = finished(step.item_evidence, items, level)
+    drift = None
+    if step.drift is not None:
+        drift = np.concatenate([latent.factors for latent in backend.gather(step.drift)])
+        item_biases = item_biases + drift[:, -1]
+        drift = drift - drift[:, -1:]
     return Factors(
         user_factors=user_factors,
         item_factors=item_factors,
@@ -207,6 +232,8 @@ def gather(
         feature_map=(step.feature_map @ step.basis.T).astype(np.float32)
         if len(step.feature_map)
         else None,
+        item_drift=drift,
+        drift_edges=step.drift_edges if drift is not None else None,
     )
 
 
@@ -217,6 +244,7 @@ class _Problem:
         self,
         evidence: sp.csr_array,
         features: Floats,
+        at: NDArray[np.int64] | None,
         rule: Rule,
         config: CollaborativeConfig,
         backend: Backend,
@@ -226,17 +254,28 @@ class _Problem:
         self.parts: dict[Side, Parts] = {}
         self.bounds: dict[Side, NDArray[np.int64]] = {}
         matrices: dict[Side, sp.csr_array] = {"users": evidence, "items": evidence.T.tocsr()}
+        self.edges = np.zeros(0, np.int64)
+        bins: dict[Side, NDArray[np.int8]] = dict.fromkeys(matrices, np.zeros(0, np.int8))
+        if at is not None and config.drift_bins > 1:
+            self.edges = bin_edges(at, config.drift_bins)
+            bins["users"] = bins_of(at, self.edges)
+            bins["items"] = _turned(bins["users"], evidence)
         for side, matrix in matrices.items():
             bounds = shards.balanced(matrix.indptr, backend.n_workers)
             whole = backend.n_workers == 1
             self.bounds[side] = bounds
             self.parts[side] = backend.scatter(
-                shards.cut(matrix, first, last, whole=whole) for first, last in pairwise(bounds)
+                shards.cut(matrix, bins[side], first, last, whole=whole)
+                for first, last in pairwise(bounds)
             )
         cut = backend.scatter(
             features[first:last] for first, last in pairwise(self.bounds["items"])
         )
         self.prior = ItemPrior(cut, self.parts["items"], rule, config, backend)
+        self.drift = None
+        if len(self.edges):
+            n_users = evidence.shape[0]
+            self.drift = Drift(self.parts["items"], n_users, rule, config, backend)
         zeros = np.zeros((1, kernels.padded(config.factors)), np.float32)
         self.no_prior = backend.scatter([zeros] * backend.n_workers)
 
@@ -264,6 +303,9 @@ class _Problem:
         moving = backend.map(shards.solve_part, self.parts[side], moving, prior, shared=shared)
         if side == "items":
             self.prior.fit(moving)
+            if self.drift:
+                parts = self.drift.fit(self.parts["users"], self.parts["items"], fixed, moving)
+                self.parts = dict(zip(self.parts, parts, strict=True))
         return fixed, moving, rotation
 
     def loss(self, users: Parts, items: Parts) -> float:
@@ -281,6 +323,8 @@ class _Problem:
         means = self.prior.means()
         loss += total(shards.penalty, self.parts["items"], items, means, shared=shared)
         loss += self.prior.penalty()
+        if self.drift:
+            loss += self.drift.loss(self.parts["items"])
         if rule.unobserved:
             gram_u = total(shards.gram, users, shared=(f, self.config.num_threads, "float64"))
             gram_i = total(shards.gram, items, shared=(f, self.config.num_threads, "float64"))
@@ -312,5 +356,11 @@ class _Problem:
             raise InputError(f"initial factors: want shapes {wanted}, got {found}")
         return (
             of("users", initial.user_factors, initial.user_biases),
-            of("items", initial.item_factors, initial.item_biases),
+            of("items", initial.item_factors, initial.mean_item_biases),
         )
+
+
+def _turned(bins: NDArray[np.int8], evidence: sp.csr_array) -> NDArray[np.int8]:
+    """Return what belongs to the entries of `evidence` in the order of its transpose."""
+    matrix = sp.csr_array((bins, evidence.indices, evidence.indptr), shape=evidence.shape)
+    return np.asarray(matrix.T.tocsr().data)

@@ -32,7 +32,9 @@ __all__ = [
     "given_start",
     "gram",
     "in_threads",
+    "needed",
     "observed",
+    "over_rows",
     "pad",
     "penalty",
     "random_start",
@@ -131,7 +133,7 @@ def solve_part(
 
     `prior` is where they are drawn to: (n_rows, width), or one row of zeros for all.
     """
-    fixed = _needed(blocks, part.columns)
+    fixed = needed(blocks, part.columns)
     factors = np.require(latent.factors, requirements=["C", "W"])
     biases = np.require(latent.biases, requirements=["C", "W"])
     ridges, bias_ridges = ridges_of(part.rows, rule, config)
@@ -143,20 +145,20 @@ def solve_part(
         else:
             solvers.solve_cg(part.rows, first, last, half, factors, biases, config.cg_steps)
 
-    _over_rows(run, part.rows, config.num_threads)
+    over_rows(run, part.rows, config.num_threads)
     return Latent(factors, biases)
 
 
 def observed(
     part: Part, latent: Latent, blocks: Blocks, rule: Rule, config: CollaborativeConfig
 ) -> float:
-    fixed = _needed(blocks, part.columns)
+    fixed = needed(blocks, part.columns)
     own = Latent(*map(frozen, latent))
 
     def run(first: int, last: int) -> float:
         return kernels.observed_loss(part.rows, first, last, rule, *fixed, *own)
 
-    return float(sum(_over_rows(run, part.rows, config.num_threads)))
+    return float(sum(over_rows(run, part.rows, config.num_threads)))
 
 
 def penalty(
@@ -195,7 +197,7 @@ def unseen(part: Part) -> NDArray[np.bool_]:
     return np.asarray(np.diff(part.rows.indptr) == 0)
 
 
-def _needed(blocks: Blocks, columns: NDArray[np.int32]) -> Latent:
+def needed(blocks: Blocks, columns: NDArray[np.int32]) -> Latent:
     """Read the fixed rows `columns`, one block at a time."""
     if len(blocks) == 1 and columns.size == len(blocks[0].biases):
         return Latent(*map(frozen, blocks[0]))
@@ -224,7 +226,7 @@ def ridges_of(rows: Sparse, rule: Rule, config: CollaborativeConfig) -> tuple[Fl
     return frozen(ridges), frozen(ridges if rule.explicit else np.zeros_like(ridges))
 
 
-def _over_rows(run: Callable[[int, int], T], rows: Sparse, num_threads: int) -> list[T]:
+def over_rows(run: Callable[[int, int], T], rows: Sparse, num_threads: int) -> list[T]:
     """Run ``run(first, last)`` over all rows in ranges of like cost."""
     return in_threads(run, balanced(rows.indptr, 64).tolist(), num_threads)
 
@@ -252,8 +254,13 @@ def balanced(indptr: NDArray[Any], n_parts: int) -> NDArray[np.int64]:
     return np.concatenate([[0], inner, [indptr.size - 1]]).astype(np.int64)
 
 
-def cut(matrix: sp.csr_array, first: int, last: int, *, whole: bool) -> Part:
-    """Cut rows `first` to `last` out; `whole` keeps all columns, else only those in use."""
+def cut(
+    matrix: sp.csr_array, bins: NDArray[np.int8], first: int, last: int, *, whole: bool
+) -> Part:
+    """Cut rows `first` to `last` out; `whole` keeps all columns, else only those in use.
+
+    `bins` are the entries' (nnz,), or none.
+    """
     begin, end = matrix.indptr[first], matrix.indptr[last]
     indices = matrix.indices[begin:end]
     if whole:
@@ -266,6 +273,7 @@ def cut(matrix: sp.csr_array, first: int, last: int, *, whole: bool) -> Part:
             frozen(matrix.indptr[first : last + 1].astype(np.int64) - begin),
             frozen(indices.astype(np.int32, copy=False)),
             frozen(matrix.data[begin:end]),
+            frozen(bins[begin:end]),
         ),
         frozen(columns),
     )

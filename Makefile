@@ -1,10 +1,10 @@
-# make demo | test | check | bench | env     (ARGS=... is handed to the demo)
+# make demo | test | check | bench | docs | env     (ARGS=... is handed to the demo)
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check bench env clean
+.PHONY: demo test check bench docs env clean
 
 env: $(INSTALLED)
 
@@ -33,5 +33,8 @@ bench: env
 	$(BIN)/python benchmarks/als.py
 	$(BIN)/python benchmarks/recommend.py
 
+docs: env
+	$(BIN)/python -m sphinx -W -b html docs docs/_build
+
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv demo build dist docs/_build

@@ -32,7 +32,7 @@ from recsys.data.identity import Ids
 from recsys.errors import BundleError, nearest
 from recsys.storage import Folder
 
-__all__ = ["Block", "Bundle", "BundleWriter", "Models", "Summary"]
+__all__ = ["Block", "Bundle", "BundleWriter", "Models", "Summary", "read_block", "write_block"]
 
 _SCHEMA = 1
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
@@ -113,6 +113,26 @@ class Models:
             raise BundleError(f"{self.folder.path}: no version {name!r}; {hint}")
         return Bundle(self.folder, name)
 
+    def stamp(self, version: str) -> str:
+        """Return what changes when a version's manifest is rewritten; empty where there is none."""
+        place = self.folder.locate(f"versions/{version}/manifest.json")
+        written = self.folder.filesystem.get_file_info(place).mtime_ns
+        return "" if written is None else str(written)
+
+    def rewrite(self, version: str, arrays: Mapping[str, list[Block]], **facts: Any) -> None:
+        """Put other blocks in the places of some arrays; the version keeps its name.
+
+        The manifest is replaced atomically. Blocks that no version names any more are deleted.
+        """
+        bundle = self.open(version)
+        former = {block.file for name in arrays for block in bundle.arrays[name]}
+        merged = {**bundle.arrays, **arrays}
+        _write_manifest(self.folder, version, bundle.made_at, {**bundle.facts, **facts}, merged)
+        others = (Bundle(self.folder, name) for name in self.versions())
+        used = {b.file for other in others for blocks in other.arrays.values() for b in blocks}
+        for file in former - used:
+            self.folder.delete(file)
+
     def write(self) -> BundleWriter:
         """Begin a new version."""
         return BundleWriter(self.folder)
@@ -172,15 +192,7 @@ class BundleWriter:
         """Write the manifest, let the version serve, and return its name."""
         made = datetime.now(UTC)
         version = f"{made:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:6]}"
-        manifest = {
-            "schema": _SCHEMA,
-            "version": version,
-            "made_at": made.isoformat(),
-            "facts": self.facts,
-            "arrays": {n: [vars(block) for block in blocks] for n, blocks in self.arrays.items()},
-        }
-        text = json.dumps(manifest, indent=1, allow_nan=False)
-        self.folder.write(f"versions/{version}/manifest.json", text.encode())
+        _write_manifest(self.folder, version, made.isoformat(), self.facts, self.arrays)
         if activate:
             Models(self.folder.path).activate(version)
         return version
@@ -225,39 +237,72 @@ class Bundle:
         """Return an array's blocks in row order, each memory-mapped and read-only."""
         if name not in self.arrays:
             raise BundleError(f"version {self.version} has no {name}; train it first")
-        return [self._block(block) for block in self.arrays[name]]
+        return [read_block(self.folder, block) for block in self.arrays[name]]
 
     def ids(self, name: str, *, kind: str) -> Ids:
         """Return ids stored by `BundleWriter.add_ids`."""
         return Ids(self.array(f"{name}/offsets"), self.array(f"{name}/content"), kind=kind)
 
-    def _block(self, block: Block) -> NDArray[Any]:
-        place = self.folder.locate(block.file)
-        try:
-            if self.folder.is_local:
-                array = np.load(place, mmap_mode="r", allow_pickle=False)
-            else:
-                array = np.load(io.BytesIO(self.folder.read(block.file)), allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise BundleError(
-                f"{place}: cannot be read ({error}); run `recsys models verify`, "
-                f"then activate another version"
-            ) from error
-        if array.shape != block.shape or str(array.dtype) != block.dtype:
-            raise BundleError(
-                f"{place}: holds {array.dtype}{array.shape}, the manifest says "
-                f"{block.dtype}{block.shape}; run `recsys models verify`"
-            )
-        array.flags.writeable = False
-        return np.asarray(array)
+
+def read_block(folder: Folder, block: Block) -> NDArray[Any]:
+    """Return a stored block, read-only; on a local disk it is memory-mapped.
+
+    Raises
+    ------
+    BundleError
+        Where it is missing, damaged, or another array than described.
+    """
+    place = folder.locate(block.file)
+    try:
+        if folder.is_local:
+            array = np.load(place, mmap_mode="r", allow_pickle=False)
+        else:
+            array = np.load(io.BytesIO(folder.read(block.file)), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(
+            f"{place}: cannot be read ({error}); run `recsys models verify`, "
+            f"then activate another version"
+        ) from error
+    if array.shape != block.shape or str(array.dtype) != block.dtype:
+        raise BundleError(
+            f"{place}: holds {array.dtype}{array.shape}, the manifest says "
+            f"{block.dtype}{block.shape}; run `recsys models verify`"
+        )
+    array.flags.writeable = False
+    return np.asarray(array)
+
+
+def _write_manifest(
+    folder: Folder,
+    version: str,
+    made_at: str,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, list[Block]],
+) -> None:
+    manifest = {
+        "schema": _SCHEMA,
+        "version": version,
+        "made_at": made_at,
+        "facts": facts,
+        "arrays": {name: [vars(block) for block in blocks] for name, blocks in arrays.items()},
+    }
+    text = json.dumps(manifest, indent=1, allow_nan=False)
+    folder.write(f"versions/{version}/manifest.json", text.encode())
 
 
 def write_block(folder: Folder, array: NDArray[Any]) -> Block:
-    """Store `array` under the hash of its content, once, and return its description."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    content = buffer.getvalue()
-    block = Block(hashlib.sha256(content).hexdigest(), array.shape, str(array.dtype))
+    """Store `array` under the hash of its .npy file, once, and return its description."""
+    rows = np.ascontiguousarray(array)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(rows))
+    # The array itself is hashed and written where it lies: a block may be half of the memory.
+    content = (header.getbuffer(), rows.reshape(-1).view(np.uint8).data)
+    digest = hashlib.sha256()
+    for piece in content:
+        digest.update(piece)
+    block = Block(digest.hexdigest(), array.shape, str(array.dtype))
     if not folder.exists(block.file):
-        folder.write(block.file, content)
+        with folder.writing(block.file) as stream:
+            for piece in content:
+                stream.write(piece)
     return block

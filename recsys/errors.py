@@ -7,7 +7,8 @@
     ├── ConfigError        a configuration key or value                  (exit 2)
     ├── InputError         a file or row that cannot be read             (exit 1)
     ├── NotFoundError      an id that the data does not have             (exit 1, HTTP 404)
-    └── BundleError        a trained version that cannot be used         (exit 1)
+    ├── BundleError        a trained version that cannot be used         (exit 1)
+    └── WorkersLostError   workers that died, or data lost with them     (exit 1)
 
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
@@ -24,6 +25,7 @@ __all__ = [
     "NotFoundError",
     "RecsysError",
     "UsageError",
+    "WorkersLostError",
     "nearest",
 ]
 
@@ -63,6 +65,10 @@ class NotFoundError(RecsysError):
 
 class BundleError(RecsysError):
     """A trained version is missing, damaged, or written by a newer schema."""
+
+
+class WorkersLostError(RecsysError):
+    """Workers died, or what they held was lost; a training renews them and goes on."""
 
 
 def nearest(name: str, known: Iterable[str], *, n: int = 1) -> list[str]:

@@ -3,50 +3,74 @@
 ::
 
     dataset --> catalogue, events --> interactions --> collaborative --+
-       |                                                    ^          |
-       |                                 (features, if set) |          |
-       +------> documents -----------------------> text ----+----------+--> bundle
-       |                                                    |          |
-       +------> recordings ----------------------> audio ---+----------+
+       |                                                 |  ^          |
+       |                                                 |  | features, if set
+       +------> documents -----------------------> text -|--+----------+--> bundle
+       |                                                 v  |          |
+       +------> recordings ------------> audio ---> network +----------+
 
 Enters: a `Dataset`, a `Config`, a `Backend`. Leaves: a version in `Models`. A model is trained when
 the dataset has data for it; what was left out, and why, stands in the bundle's facts. With
-``collaborative.features`` labels, text and audio draw the items' vectors too. A retraining starts
-from the version that serves, so that neighbours, and maps learned on its vectors, stay stable.
+``collaborative.features`` labels, text and audio draw the items' vectors too. The network learns
+from the factors to hear where an item lies; where audio is such a feature, the factors are then
+trained once more, drawn to what networks say that have never met the item's artist. A retraining
+starts from the version that serves, so that neighbours, and maps learned on its vectors, stay
+stable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recsys.audio.listening import Heard, hear_items
 from recsys.audio.model import AudioModel, build_audio
 from recsys.backend import Backend
 from recsys.bundle import BundleWriter, Models
 from recsys.collaborative.als import train
+from recsys.collaborative.checkpoints import Checkpoints
 from recsys.collaborative.checks import MAX_FEATURES
-from recsys.collaborative.factors import Factors
+from recsys.collaborative.factors import Curvature, Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset
+from recsys.data.importers.database import events_until
 from recsys.data.interactions import (
     NO_TIME,
     Events,
-    Interactions,
     build_interactions,
     latest_times,
     read_events,
 )
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
+from recsys.retrieval import catalogue_graph
+from recsys.storage import Folder
 from recsys.text.model import TextModel, build_text, leading_directions
 
-__all__ = ["MODEL_NAMES", "Content", "Source", "build", "evidence_times", "read_source"]
+__all__ = [
+    "MODEL_NAMES",
+    "Content",
+    "Source",
+    "assemble",
+    "build",
+    "check_names",
+    "evidence_times",
+    "learn_to_hear",
+    "read_source",
+    "training_key",
+]
+
+_FEW_LISTENERS = 10
+"""An item of so many listeners counts half in the training of the network."""
 
 MODEL_NAMES = ("collaborative", "text", "audio")
 """The three models, in the order in which they are trained."""
@@ -61,12 +85,20 @@ class Source:
     events: Events
 
 
-@dataclass(frozen=True)
+@dataclass
 class Content:
     """What is said of items and what they sound like; each is found out when first asked for."""
 
     source: Source
     config: Config
+    only: Collection[str] = MODEL_NAMES
+    """The models wanted."""
+    sound: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
+    """What networks say, (n_items, f), and these; once factors are there to learn from."""
+
+    @cached_property
+    def heard(self) -> dict[str, Heard]:
+        return hear_items(self.source.dataset, self.config.audio)
 
     @cached_property
     def text(self) -> TextModel | None:
@@ -74,19 +106,27 @@ class Content:
 
     @cached_property
     def audio(self) -> AudioModel | None:
-        return build_audio(self.source.dataset, self.source.catalogue, self.config.audio)
+        return build_audio(self.heard, self.source.catalogue, self.config.audio)
 
-    def features(self) -> NDArray[np.float32] | None:
-        """Return (n_items, d) what ``collaborative.features`` names; None where there is none.
+    def features(
+        self,
+        names: Collection[str] | None = None,
+        sound: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32] | None:
+        """Return (n_items, d) what is known of items under `names`; None where there is nothing.
 
-        Columns are those of text, audio and labels, in this order. Each gives unit rows, or zero
-        rows where it knows nothing; labels are projected where there are more than room is left.
+        By default they are those of ``collaborative.features``. Columns are those of text, audio
+        and labels, in this order. Each gives unit rows, or zero rows where it knows nothing; labels
+        are projected where there are more than room is left. `sound` is what networks say,
+        (n_items, f); the audio model's own vectors otherwise.
         """
         found = [np.zeros((self.source.catalogue.n_items, 0), np.float32)]
+        wanted = self.config.collaborative.features if names is None else names
         for name in ("text", "audio", "labels"):
-            if name in self.config.collaborative.features:
+            if name in wanted:
                 room = MAX_FEATURES - sum(rows.shape[1] for rows in found)
-                found.append(self._vectors(name, room))
+                said = sound if name == "audio" else None
+                found.append(self._vectors(name, room) if said is None else said)
                 if not found[-1].shape[1]:
                     note(f"collaborative: no {name} to take features from")
         features = np.concatenate(found, axis=1)
@@ -125,6 +165,7 @@ def build(
     *,
     only: Collection[str] = MODEL_NAMES,
     activate: bool = True,
+    resume: bool = False,
 ) -> str:
     """Train what `source` has data for and return the name of the new version.
 
@@ -136,6 +177,8 @@ def build(
         The models to train, of `MODEL_NAMES`.
     activate
         Let the new version serve.
+    resume
+        Go on from the checkpoint that a training of the same events and settings left in `models`.
 
     Raises
     ------
@@ -144,82 +187,202 @@ def build(
     InputError
         Where the dataset has data for none of the wanted models.
     """
-    unknown = set(only) - set(MODEL_NAMES)
-    if unknown:
-        raise UsageError(f"no model {min(unknown)!r}; known: {', '.join(MODEL_NAMES)}")
-
+    check_names(only)
     interactions = build_interactions(source.events, source.catalogue, config.interactions)
     writer = models.write()
     source.catalogue.write(writer)
     interactions.write(writer)
 
-    content = Content(source, config)
+    content = Content(source, config, frozenset(only))
+    if "audio" in {*only, *config.collaborative.features}:
+        # Hearing fills the descriptors table, which is part of the dataset that the key names.
+        _ = content.heard
+    latest = int(source.events.at.max(initial=0))
+    key = training_key([source.dataset.fingerprint(), len(source.events), latest], config)
+    every = config.collaborative.checkpoint_every
+    path = f"{models.folder.path}/checkpoints/{key}"
+    checkpoints = Checkpoints(path, every=every, resume=resume)
+
+    def collaborative() -> str:
+        explicit = config.collaborative.feedback == "explicit"
+        matrix = interactions.ratings if explicit else interactions.evidence
+        if not matrix.nnz:
+            return "no ratings" if explicit else "no events on items"
+        factors = _factors(matrix, content, backend, models, checkpoints)
+        factors.write(writer)
+        _write_graph(writer, "collaborative", factors.item_factors, factors.item_biases)
+        return ""
+
+    counts = {"users": len(source.catalogue.users), "events": len(source.events)}
+    version = assemble(content, collaborative, writer, only=only, activate=activate, counts=counts)
+    checkpoints.clear()
+    return version
+
+
+def check_names(only: Collection[str]) -> None:
+    """Raise UsageError for a model that does not exist."""
+    unknown = set(only) - set(MODEL_NAMES)
+    if unknown:
+        raise UsageError(f"no model {min(unknown)!r}; known: {', '.join(MODEL_NAMES)}")
+
+
+def assemble(
+    content: Content,
+    collaborative: Callable[[], str],
+    writer: BundleWriter,
+    *,
+    only: Collection[str],
+    activate: bool,
+    counts: Mapping[str, int],
+) -> str:
+    """Train the wanted models into a version that has its catalogue and interactions; commit it.
+
+    `collaborative` trains that model and returns why it could not, or an empty string.
+    """
+    source, config = content.source, content.config
+
+    def text() -> str:
+        if content.text is None:
+            return "no documents about known artists"
+        content.text.write(writer)
+        _write_graph(writer, "text", content.text.item_vectors)
+        return ""
+
+    def audio() -> str:
+        if content.audio is None:
+            return "no readable recordings"
+        model = content.audio if content.sound is None else content.audio.joined(*content.sound)
+        model.write(writer)
+        _write_graph(writer, "audio", model.item_vectors)
+        return ""
+
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
-    for name in (name for name in MODEL_NAMES if name in only):
-        reason = _train(name, content, interactions, backend, models, writer)
-        if reason:
+    for name, train_it in zip(MODEL_NAMES, (collaborative, text, audio), strict=True):
+        if name in only and (reason := train_it()):
             left_out[name] = reason
             note(f"{name} left out: {reason}")
     trained = [name for name in MODEL_NAMES if name not in left_out]
     if not trained:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise InputError(f"{source.dataset.folder.path}: nothing to train ({reasons})")
-
+    known = {"items": len(source.catalogue.items), "artists": len(source.catalogue.artists)}
     writer.note(
         config=config.to_dict(),
         dataset=source.dataset.fingerprint(),
         trained=trained,
         left_out=left_out,
-        counts={
-            "users": len(source.catalogue.users),
-            "items": len(source.catalogue.items),
-            "artists": len(source.catalogue.artists),
-            "events": len(source.events),
-        },
+        events_until=events_until(source.dataset),
+        counts=known | dict(counts),
     )
     return writer.commit(activate=activate)
 
 
-def _train(
+def training_key(events: Sequence[Any], config: Config) -> str:
+    """Return what a checkpoint's training is known by: its events, and what it makes of them."""
+    settings = config.to_dict()
+    for key in ("checkpoint_every", "loss_every", "num_threads"):  # none of them moves a factor
+        del settings["collaborative"][key]
+    stages = ["interactions", "collaborative"]
+    stages += ["text", "audio"] if config.collaborative.features else []
+    text = json.dumps([list(events), [settings[stage] for stage in stages]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write_graph(
+    writer: BundleWriter,
     name: str,
+    vectors: NDArray[np.float32],
+    biases: NDArray[np.float32] | None = None,
+) -> None:
+    """Store how a large catalogue's items lie to each other, so that serving need not look at all.
+
+    Where a walk would find too little, none is stored and the search stays exact.
+    """
+    graph, recall = catalogue_graph(vectors, biases)
+    if graph is not None:
+        writer.add(f"neighbours/{name}", graph)
+    elif recall < 1:
+        note(f"{name}: a walk finds {recall:.0%} of the nearest items; the search stays exact")
+
+
+def _factors(
+    matrix: csr_array,
     content: Content,
-    interactions: Interactions,
     backend: Backend,
     models: Models,
-    writer: BundleWriter,
-) -> str:
-    """Train one model into the bundle; return why it could not be, or an empty string."""
-    if name == "collaborative":
-        explicit = content.config.collaborative.feedback == "explicit"
-        matrix = interactions.ratings if explicit else interactions.evidence
-        if not matrix.nnz:
-            return "no ratings" if explicit else "no events on items"
-        _factors(matrix, content, backend, models).write(writer)
-        return ""
-    if name == "text":
-        if content.text is None:
-            return "no documents about known artists"
-        content.text.write(writer)
-        return ""
-    if content.audio is None:
-        return "no readable recordings"
-    content.audio.write(writer)
-    return ""
-
-
-def _factors(matrix: csr_array, content: Content, backend: Backend, models: Models) -> Factors:
-    """Train, from the version that serves where that is possible, and lie as it does."""
-    settings, features = content.config.collaborative, content.features()
-    former = _former(models, settings) if settings.warm_start else None
+    checkpoints: Checkpoints,
+) -> Factors:
+    """Train; let networks learn from the factors; train again where these say what is drawn to."""
+    names = content.config.collaborative.features
+    if not content.config.network.enabled or "audio" not in content.only or not content.heard:
+        features = content.features(names)
+        return _alternated(matrix, features, content, backend, models, checkpoints)
+    silent = content.features([name for name in names if name != "audio"])
+    factors = _alternated(matrix, silent, content, backend, models, checkpoints)
+    said = learn_to_hear(factors, matrix, content, models)
+    if "audio" not in names:
+        return factors
+    features, settings = content.features(names, said), content.config.collaborative
     at = evidence_times(content.source, settings, matrix)
+    again = train(matrix, settings, backend, initial=factors, item_features=features, at=at)
+    everything = np.arange(matrix.shape[1], dtype=np.int32)
+    return again.aligned_to(factors, everything)
+
+
+def learn_to_hear(
+    factors: Factors, matrix: csr_array, content: Content, models: Models
+) -> NDArray[np.float32] | None:
+    """Train the networks; return (n_items, f) where they hear items lie, None where they cannot."""
+    from recsys.audio.training import Targets, classes_of, learn, packed
+
+    assert content.audio is not None and content.audio.descriptors is not None
+    catalogue, config = content.source.catalogue, content.config.network
+    rows = catalogue.items.rows(list(content.heard))
+    n_listeners = np.diff(matrix.tocsc().indptr)[rows]
+    bend = Curvature(factors, matrix) if config.loss == "weighted" else None
+    targets = Targets(
+        factors=factors.item_factors[rows] * (n_listeners > 0)[:, None],
+        biases=factors.item_biases[rows],
+        weights=(n_listeners / (n_listeners + _FEW_LISTENERS)).astype(np.float32),
+        artist=catalogue.item_artist[rows],
+        classes=classes_of(content.audio.descriptors, rows),
+        curvature=None if bend is None else lambda places: bend(rows[places]),
+    )
+    source, stages = content.source, content.config.to_dict()
+    told = [stages[name] for name in ("interactions", "collaborative", "audio", "network")]
+    state = json.dumps([source.dataset.fingerprint(), len(source.events), told])
+    key = hashlib.sha256(state.encode()).hexdigest()[:16]
+    folder = Folder(f"{models.folder.path}/training/{key}")
+    learned = learn([one.bands for one in content.heard.values()], targets, config, folder)
+    if learned is None:
+        note("network left out: too few artists whose recordings were played")
+        return None
+    said = np.zeros((catalogue.n_items, factors.item_factors.shape[1]), np.float32)
+    said[rows] = learned.answers.directions
+    content.sound = said, packed(learned.networks)
+    return said
+
+
+def _alternated(
+    matrix: csr_array,
+    features: NDArray[np.float32] | None,
+    content: Content,
+    backend: Backend,
+    models: Models,
+    checkpoints: Checkpoints,
+) -> Factors:
+    """Train, from the version that serves where that is possible, and lie as it does."""
+    settings = content.config.collaborative
+    given: dict[str, Any] = {"item_features": features, "checkpoints": checkpoints}
+    given["at"] = evidence_times(content.source, settings, matrix)
+    former = _former(models, settings) if settings.warm_start else None
     if former is None:
-        return train(matrix, settings, backend, item_features=features, at=at)
+        return train(matrix, settings, backend, **given)
     factors, known = former
     users = known.users.rows(content.source.catalogue.users.to_arrow())
     items = known.items.rows(content.source.catalogue.items.to_arrow())
     start = factors.renumbered(users, items).shaken(settings.seed)
-    trained = train(matrix, settings, backend, initial=start, item_features=features, at=at)
-    return trained.aligned_to(factors, items)
+    return train(matrix, settings, backend, initial=start, **given).aligned_to(factors, items)
 
 
 def evidence_times(

@@ -7,12 +7,12 @@ lines elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
-__all__ = ["Reporter", "note", "report_to", "step", "track"]
+__all__ = ["Reporter", "current", "measure", "note", "report_to", "step", "track"]
 
 T = TypeVar("T")
 
@@ -26,18 +26,26 @@ class Reporter(Protocol):
     def step(self, task: str, done: int, total: int | None, detail: str) -> None:
         """Take the state of one task: `done` of `total` (None: unknown) units."""
 
+    def measure(self, task: str, figures: Mapping[str, float]) -> None:
+        """Take figures of one task, for machines; units stand in their names."""
+
 
 _reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
 
 
 @contextmanager
-def report_to(reporter: Reporter) -> Iterator[None]:
-    """Send what is said inside the block to `reporter`."""
+def report_to(reporter: Reporter | None) -> Iterator[None]:
+    """Send what is said inside the block to `reporter`, or to nobody."""
     token = _reporter.set(reporter)
     try:
         yield
     finally:
         _reporter.reset(token)
+
+
+def current() -> Reporter | None:
+    """Return who listens, for a reporter that hands on what it hears."""
+    return _reporter.get()
 
 
 def note(line: str) -> None:
@@ -50,6 +58,12 @@ def step(task: str, done: int, total: int | None = None, detail: str = "") -> No
     """Say how far `task` is; `done` equal to `total` ends it."""
     if (reporter := _reporter.get()) is not None:
         reporter.step(task, done, total, detail)
+
+
+def measure(task: str, **figures: float) -> None:
+    """Say figures of `task`, for machines to read."""
+    if (reporter := _reporter.get()) is not None:
+        reporter.measure(task, figures)
 
 
 def track(iterable: Iterable[T], task: str, total: int | None = None) -> Iterator[T]:

@@ -1,10 +1,26 @@
-"""Order of the tests: quick ones first, then those that start Ray, a server, or the whole way."""
+"""Order of the tests: quick ones first, then those that start Ray, a server, or the whole way.
+
+And the databases that several rooms test with.
+"""
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-_LAST = ("tests/cluster/", "tests/serving/test_server.py", "tests/test_whole_way.py")
+_LAST = (
+    "tests/test_docs.py",
+    "tests/serving/test_server.py",
+    "tests/test_whole_way.py",
+    "tests/cluster/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,3 +31,76 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(places, 0)
 
     items.sort(key=lateness)
+
+
+_NO_POSTGRESQL = (
+    "no PostgreSQL here: no /usr/lib/postgresql/*/bin/initdb; install it with "
+    "`apt-get install postgresql`"
+)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server of our own, which listens on a socket only; yields its address."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip(_NO_POSTGRESQL)
+    programs, folder = found[-1].parent, Path(tempfile.mkdtemp(prefix="recsys-pg-"))
+    user: dict[str, str | int] = {}
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root
+        name = next(n for n in ("postgres", "nobody") if _exists(n))
+        user = {"user": name, "group": pwd.getpwnam(name).pw_gid}
+        shutil.chown(folder, name)
+    environment = {**os.environ, "LC_ALL": "C"}
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(programs / program), *arguments],
+            check=True, stdout=subprocess.DEVNULL, cwd=folder, env=environment, **user,
+        )  # fmt: skip
+
+    data = str(folder / "data")
+    try:
+        run("initdb", "-D", data, "-A", "trust", "-U", "recsys", "-E", "UTF8", "--no-sync")
+        settings = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
+        run(
+            "pg_ctl",
+            "-D",
+            data,
+            "-w",
+            "-t",
+            "120",
+            "-l",
+            str(folder / "log"),
+            "-o",
+            settings,
+            "start",
+        )
+        try:
+            yield f"postgresql+psycopg://recsys@/postgres?host={folder}"
+        finally:
+            run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database, of each kind that is here."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/events.db"
+        return
+    import psycopg
+
+    server, name = request.getfixturevalue("postgresql"), f"t{os.urandom(6).hex()}"
+    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.replace("/postgres?", f"/{name}?")

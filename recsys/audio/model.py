@@ -1,36 +1,29 @@
-"""The audio model: recordings -> unit vectors of items.
+"""The audio model: recordings -> unit vectors and descriptors of items.
 
-Enters: the recordings at the items' `audio_uri`. Leaves: an `AudioModel`. A recording is described
+Enters: what was heard of the items' recordings. Leaves: an `AudioModel`. A recording is described
 by its log-mel bands pooled over time (level, spectrum, its spread, its peaks, its movement); each
 feature is standardised over the catalogue, and the vectors are cut to their principal directions.
+Where networks have learned to hear by whom an item would be played, that is joined to them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys import progress
-from recsys.audio.recordings import Recording, read_recording
-from recsys.audio.spectrogram import log_mel, power_spectrogram
+from recsys.audio.described import ItemDescriptors
+from recsys.audio.listening import Heard
 from recsys.bundle import Bundle, BundleWriter
 from recsys.config import AudioConfig
 from recsys.data.catalogue import Catalogue
-from recsys.data.dataset import Dataset
-from recsys.errors import InputError
-from recsys.storage import Folder
 
 __all__ = ["AudioModel", "build_audio", "pool"]
 
-_REASONS_SHOWN = 5
 _QUIET_DB = 80.0
 
 
@@ -40,64 +33,63 @@ class AudioModel:
 
     item_vectors: NDArray[np.float32]
     """(n_items, d) unit rows; a zero row where there is no recording that can be read."""
+    descriptors: ItemDescriptors | None = None
+    """What was heard; None in versions made before descriptors were kept."""
+    networks: NDArray[np.uint8] | None = None
+    """The networks that hear where an item lies in the collaborative space, as one safetensors
+    file (`recsys.audio.training.unpacked` opens it); None where none was trained."""
+
+    def joined(self, said: NDArray[np.float32], networks: NDArray[np.uint8]) -> AudioModel:
+        """Return the model whose vectors also hold where `networks` hear the items.
+
+        `said` (n_items, f) are the directions that they predict, zero rows where there is no
+        recording. Half of a vector is what the item sounds like, half by whom it would be played.
+        """
+        heard = np.any(said, axis=1)
+        apart = np.where(heard[:, None], said - said[heard].mean(axis=0), 0)
+        vectors = np.concatenate([self.item_vectors, _unit(apart)], axis=1)
+        return replace(self, item_vectors=_unit(vectors), networks=networks)
 
     def write(self, writer: BundleWriter) -> None:
-        """Store every array under ``audio/``."""
+        """Store every array under ``audio/`` and ``descriptors/``."""
         writer.add("audio/item_vectors", self.item_vectors)
+        if self.descriptors is not None:
+            self.descriptors.write(writer)
+        if self.networks is not None:
+            writer.add("audio/networks", self.networks)
 
     @classmethod
     def read(cls, bundle: Bundle) -> AudioModel:
         """Read what `write` stored; arrays stay memory-mapped."""
-        return cls(bundle.array("audio/item_vectors"))
+        described = ItemDescriptors.read(bundle) if "descriptors/key" in bundle else None
+        networks = bundle.array("audio/networks") if "audio/networks" in bundle else None
+        return cls(bundle.array("audio/item_vectors"), described, networks)
 
 
-def build_audio(dataset: Dataset, catalogue: Catalogue, config: AudioConfig) -> AudioModel | None:
-    """Describe items by their recordings; None where no recording can be read.
-
-    A recording that cannot be read is noted with its reason and leaves its item without a vector.
-    """
-    listed = dataset.read("items", ["item_id", "audio_uri"])
-    listed = listed.filter(pc.is_valid(listed["audio_uri"]))
-    if not listed.num_rows:
+def build_audio(
+    items: Mapping[str, Heard], catalogue: Catalogue, config: AudioConfig
+) -> AudioModel | None:
+    """Describe items, by id, by what was heard of them; None where nothing was."""
+    if not items:
         return None
-    rows = catalogue.items.rows(listed["item_id"])
-    uris = listed["audio_uri"].to_pylist()
-    features: dict[int, NDArray[np.float32]] = {}
-    reasons: list[str] = []
-    for row, heard in zip(rows.tolist(), _hear_all(dataset.folder, uris, config), strict=True):
-        if isinstance(heard, str):
-            reasons.append(heard)
-        else:
-            features[row] = heard
-    _note_failures(reasons, len(uris))
-    if not features:
-        return None
-    heard_rows = np.array(sorted(features))
-    vectors = standardise(np.stack([features[row] for row in heard_rows]), config.dimensions)
+    rows = catalogue.items.rows(list(items))
+    heard = dict(zip(rows.tolist(), items.values(), strict=True))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        features = np.stack(list(threads.map(pool, (one.bands for one in heard.values()))))
+    vectors = standardise(features, config.dimensions)
     item_vectors = np.zeros((len(catalogue.items), vectors.shape[1]), np.float32)
-    item_vectors[heard_rows] = vectors
-    return AudioModel(item_vectors)
+    item_vectors[rows] = vectors
+    described = {row: one.descriptors for row, one in heard.items()}
+    return AudioModel(item_vectors, ItemDescriptors.of_rows(described, len(catalogue.items)))
 
 
-def _note_failures(reasons: list[str], n_recordings: int) -> None:
-    """Say how many recordings are absent, and which of the others cannot be read and why."""
-    damaged = [reason for reason in reasons if not reason.endswith("no such file")]
-    if absent := len(reasons) - len(damaged):
-        progress.note(f"audio: {absent:,} of {n_recordings:,} recordings are not on disk")
-    if damaged:
-        progress.note(f"audio: {len(damaged):,} recordings cannot be read:")
-    for reason in damaged[:_REASONS_SHOWN]:
-        progress.note(f"  {reason}")
-    if len(damaged) > _REASONS_SHOWN:
-        progress.note(f"  and {len(damaged) - _REASONS_SHOWN:,} more")
-
-
-def pool(bands_db: NDArray[np.float32]) -> NDArray[np.float32]:
+def pool(bands_db: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return (4 * n_mels + 2,) float32 features of (n_frames, n_mels) log-mel bands.
 
     Level and its spread over time; then per band, relative to the level: mean, standard
     deviation, 95th percentile, and mean absolute change from frame to frame.
     """
+    bands_db = bands_db.astype(np.float32)
     # Digital silence between sounds would otherwise rule every mean.
     bands_db = np.maximum(bands_db, bands_db.max() - _QUIET_DB)
     level = bands_db.mean(axis=1)  # (n_frames,)
@@ -130,43 +122,12 @@ def standardise(features: NDArray[np.float32], d: int) -> NDArray[np.float32]:
     largest = np.abs(directions).argmax(axis=0)[None]
     directions = directions * np.sign(np.take_along_axis(directions, largest, axis=0))
     vectors = (scores @ directions).astype(np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = np.zeros(vectors.shape, np.float32)
-    np.divide(vectors, lengths, out=unit, where=lengths > 1e-6)
+    return _unit(vectors)
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return rows of length 1; zero rows stay."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = np.zeros(rows.shape, np.float32)
+    np.divide(rows, lengths, out=unit, where=lengths > 1e-6, casting="same_kind")
     return unit
-
-
-def _hear_all(
-    folder: Folder, uris: list[str], config: AudioConfig
-) -> Iterator[NDArray[np.float32] | str]:
-    """Yield the features of each recording, or why there are none, in the order of `uris`."""
-    # Decoding and Fourier transforms release the interpreter, so threads are enough.
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        heard = threads.map(partial(_hear, folder, config), uris)
-        yield from progress.track(heard, "audio: recordings", len(uris))
-
-
-def _hear(folder: Folder, config: AudioConfig, uri: str) -> NDArray[np.float32] | str:
-    """Return the features of one recording, or why there are none."""
-    try:
-        recording = _read(folder, config, uri)
-    except InputError as error:
-        return str(error)
-    except OSError as error:
-        return f"{uri}: {error}"
-    power = power_spectrogram(recording.samples)
-    return pool(log_mel(power, sample_rate=config.sample_rate, n_mels=config.n_mels))
-
-
-def _read(folder: Folder, config: AudioConfig, uri: str) -> Recording:
-    """Read a recording at an address, at an absolute path, or at a path inside `folder`."""
-    read = partial(
-        read_recording, sample_rate=config.sample_rate, max_duration_s=config.max_duration_s
-    )
-    remote = "://" in uri
-    if not remote and (folder.is_local or Path(uri).is_absolute()):
-        return read(Path(folder.root) / uri)
-    parent, _, name = uri.rpartition("/") if remote else ("", "", uri)
-    place = Folder(parent) if remote else folder
-    with place.filesystem.open_input_file(place.locate(name)) as stream:
-        return read(stream, name=uri)

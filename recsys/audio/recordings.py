@@ -1,15 +1,21 @@
 """Files -> samples: decode, crop, mix to mono, resample.
 
-Enters: a file that libsndfile reads (wav, flac, ogg, mp3, aiff, ...). Leaves: a `Recording`, or an
-InputError that states why there is none. Only the wanted seconds are decoded, block by block and
-mixed at once, so neither a long file nor one of many channels costs memory or time.
+Enters: a file that libsndfile reads (wav, flac, ogg, mp3, aiff, ...), or, where ffmpeg is
+installed, m4a, aac and the like. Leaves: a `Recording`, or an InputError that states why there is
+none. Only the wanted seconds are decoded, block by block and mixed at once, so neither a long file
+nor one of many channels costs memory or time.
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import numpy as np
@@ -19,7 +25,13 @@ from scipy.signal import resample_poly
 
 from recsys.errors import InputError
 
-__all__ = ["Recording", "read_recording", "resample"]
+__all__ = ["SUFFIXES", "Recording", "read_recording", "resample"]
+
+_BY_FFMPEG = (".m4a", ".aac", ".mp4", ".m4b", ".wma", ".ape", ".wv")
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", *_BY_FFMPEG)
+"""How the names of audio files end."""
+_FFMPEG_S = 60.0
+"""Seconds that ffmpeg may take for one file."""
 
 _BLOCK = 65_536
 _MIN_DURATION_S = 0.1
@@ -75,11 +87,11 @@ def read_recording(
     try:
         if isinstance(source, str | Path) and not Path(source).exists():
             raise InputError(f"{name}: no such file")
-        with soundfile.SoundFile(source) as file:
+        with _opened(source, max_duration_s, name) as (file, whole_s):
             samples, clipped = _decode(file, max_duration_s, mix, name)
             rate, frames, channels = file.samplerate, file.frames, file.channels
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        reason = str(error).rpartition(": ")[2].rstrip(".")
+        reason = str(error).rpartition(": ")[2].rstrip(".") or "damaged"
         raise InputError(f"{name}: no audio that can be read ({reason})") from error
     if len(samples) < _MIN_DURATION_S * rate:
         raise InputError(f"{name}: {len(samples) / rate:.2f} s of audio; want {_MIN_DURATION_S} s")
@@ -87,9 +99,82 @@ def read_recording(
         raise InputError(f"{name}: holds samples that are not numbers")
     if np.abs(samples).max() < _SILENCE:
         raise InputError(f"{name}: silent")
-    duration_s = max(frames, len(samples)) / rate
+    duration_s = whole_s or max(frames, len(samples)) / rate
     wanted = sample_rate or rate
     return Recording(resample(samples, rate, wanted), wanted, duration_s, channels, clipped)
+
+
+@contextmanager
+def _opened(
+    source: str | Path | BinaryIO, max_duration_s: float, name: str
+) -> Iterator[tuple[soundfile.SoundFile, float | None]]:
+    """Open a file; where ffmpeg has to cut the excerpt, with the seconds of the whole."""
+    suffix = Path(name).suffix.lower()
+    if suffix not in _BY_FFMPEG:
+        try:
+            file = soundfile.SoundFile(source)
+        except soundfile.LibsndfileError:
+            # It refuses some files, mp3 above all, that others play.
+            if not _has_ffmpeg():
+                raise
+        else:
+            with file:
+                yield file, None
+            return
+    with TemporaryDirectory(prefix="recsys-audio-") as folder:
+        path = Path(folder, f"whole{suffix}")
+        if isinstance(source, str | Path):
+            path = Path(source).absolute()
+        else:
+            source.seek(0)
+            with path.open("wb") as whole:
+                shutil.copyfileobj(source, whole)
+        excerpt = Path(folder, "excerpt.wav")
+        whole_s = _cut(path, excerpt, max_duration_s, name)
+        with soundfile.SoundFile(excerpt) as file:
+            yield file, whole_s
+
+
+def _cut(path: Path, excerpt: Path, max_duration_s: float, name: str) -> float:
+    """Let ffmpeg write the middle of a file as WAV; return the seconds of the whole."""
+    if not _has_ffmpeg():
+        raise InputError(
+            f"{name}: {path.suffix} is read through ffmpeg, which is not installed; "
+            f"install it, or convert the file to flac"
+        )
+    # Of a file that is a list of addresses, none but local files are opened.
+    given = ["-protocol_whitelist", "file", "-i", f"file:{path}"]
+    told = _run(["ffprobe", *given, "-show_entries", "format=duration", "-of", "csv=p=0"], name)
+    try:
+        whole_s = float(told)
+    except ValueError:  # a stream without a length: its beginning must do
+        whole_s = 0.0
+    start = max(0.0, (whole_s - max_duration_s) / 2)
+    wanted = ["-map", "0:a:0", "-t", str(max_duration_s), "-c:a", "pcm_f32le", str(excerpt)]
+    _run(["ffmpeg", "-nostdin", "-ss", str(start), *given, *wanted], name)
+    return whole_s
+
+
+def _has_ffmpeg() -> bool:
+    return bool(shutil.which("ffmpeg") and shutil.which("ffprobe"))
+
+
+def _run(command: list[str], name: str) -> str:
+    """Run ffmpeg or ffprobe for a limited time and return what it prints."""
+    try:
+        done = subprocess.run(
+            [command[0], "-v", "error", *command[1:]],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_FFMPEG_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"{name}: {command[0]} did not finish within {_FFMPEG_S:g} s") from error
+    if done.returncode:
+        reason = " ".join(done.stderr.split())[-200:] or f"exit code {done.returncode}"
+        raise InputError(f"{name}: no audio that can be read ({command[0]}: {reason})")
+    return done.stdout
 
 
 def _decode(

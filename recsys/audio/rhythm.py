@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
@@ -24,6 +25,7 @@ from recsys.audio.spectrogram import mel_filters, power_spectrogram
 __all__ = [
     "HOP",
     "METRES",
+    "N_FFT",
     "Rhythm",
     "describe_rhythm",
     "features",
@@ -37,7 +39,7 @@ METRES = ("4/4", "3/4", "6/8")
 """What a metre may be called; 2/4 and 2/2 are heard as 4/4."""
 
 MIN_BPM, MAX_BPM = 40.0, 240.0
-_N_FFT = 1024
+N_FFT = 1024
 HOP = 256
 """Samples from one frame of onset strength to the next."""
 _N_MELS = 40
@@ -69,9 +71,14 @@ class Rhythm:
     """Probability of the time signature, 0 to 1."""
 
 
-def describe_rhythm(samples: NDArray[np.float32], sample_rate: int) -> Rhythm | None:
-    """Return the rhythm of (n_samples,) mono samples; None where nothing repeats."""
-    envelopes = onset_envelopes(samples, sample_rate)
+def describe_rhythm(
+    samples: NDArray[np.float32], sample_rate: int, *, power: NDArray[np.float32] | None = None
+) -> Rhythm | None:
+    """Return the rhythm of (n_samples,) mono samples; None where nothing repeats.
+
+    `power` is their power spectrogram of `N_FFT` and `HOP`, where the caller has it already.
+    """
+    envelopes = onset_envelopes(samples, sample_rate, power=power)
     frame_rate = sample_rate / HOP
     repeats = periodicity(envelopes)
     candidates = hypotheses(repeats, frame_rate)
@@ -96,10 +103,13 @@ def describe_rhythm(samples: NDArray[np.float32], sample_rate: int) -> Rhythm | 
     )
 
 
-def onset_envelopes(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+def onset_envelopes(
+    samples: NDArray[np.float32], sample_rate: int, *, power: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Return (4, n_frames) how much begins to sound: everywhere, low, middle, high."""
-    power = power_spectrogram(samples, n_fft=_N_FFT, hop=HOP)
-    bands = np.log1p(_COMPRESSION * (power @ mel_filters(sample_rate, _N_FFT, _N_MELS).T))
+    if power is None:
+        power = power_spectrogram(samples, n_fft=N_FFT, hop=HOP)
+    bands = np.log1p(_COMPRESSION * (power @ mel_filters(sample_rate, N_FFT, _N_MELS).T))
     rise = np.maximum(bands[2:] - bands[:-2], 0)
     rise = np.pad(rise, ((2, 0), (0, 0)))[: len(bands)]
     return np.stack([rise[:, low:high].mean(axis=1) for low, high in _REGIONS])
@@ -159,21 +169,32 @@ def track_beats(
     beat = 60 * frame_rate / tempo_bpm
     strength = np.asarray(onsets / (onsets.std() + 1e-9), float)
     back = np.arange(round(beat / 2), round(beat * 2) + 1)
-    cost = -_TIGHTNESS * np.log(back / beat) ** 2
-    best = strength.copy()
-    before = np.full(len(best), -1)
-    for frame in range(int(back[0]), len(best)):
-        reach = back[: np.searchsorted(back, frame, side="right")]
-        scores = best[frame - reach] + cost[: len(reach)]
-        winner = int(scores.argmax())
-        if scores[winner] > 0:
-            best[frame] += scores[winner]
-            before[frame] = frame - reach[winner]
+    best, before = _best_paths(strength, back, -_TIGHTNESS * np.log(back / beat) ** 2)
     last = len(best) - int(min(round(beat), len(best)))
     beats = [last + int(best[last:].argmax())]
     while before[beats[-1]] >= 0:
         beats.append(int(before[beats[-1]]))
     return np.array(beats[::-1], np.float32) / np.float32(frame_rate)
+
+
+@numba.njit(nogil=True, cache=True)
+def _best_paths(
+    strength: NDArray[np.float64], back: NDArray[np.int64], cost: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return for each frame the score of the best beats that end there, and the beat before."""
+    best = strength.copy()
+    before = np.full(len(best), -1)
+    for frame in range(back[0], len(best)):
+        score, winner = 0.0, -1
+        for place in range(len(back)):
+            if back[place] > frame:
+                break
+            found = best[frame - back[place]] + cost[place]
+            if found > score:
+                score, winner = found, frame - back[place]
+        best[frame] += score
+        before[frame] = winner
+    return best, before
 
 
 def _refine(repeats: NDArray[np.float64], bpm: float, frame_rate: float) -> float:

@@ -37,6 +37,12 @@ COMMANDS = {
     "analyse": "Print tempo, key, mode, time signature and loudness of audio files.",
     "models": "List, activate, roll back or verify trained versions.",
     "serve": "Answer over HTTP.",
+    "keys": "Create, list or revoke API keys.",
+    "experiment": "Let two versions answer side by side, and compare them.",
+    "forget": "Delete a listener everywhere.",
+    "doctor": "Check this machine, trained versions, and a running server.",
+    "bench": "Measure what this machine does, for plan.",
+    "plan": "Predict what a sharded training takes on a cluster.",
     "config": "Show the whole configuration, or check a file.",
 }
 """Every command, in the order of the work, with its line of help."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-__all__ = ["ConsoleReporter", "print_json", "print_table"]
+__all__ = ["ConsoleReporter", "JsonReporter", "print_json", "print_table"]
 
 _QUIET_S = 5.0
 """Seconds between two plain progress lines of one task."""
@@ -75,6 +75,9 @@ class ConsoleReporter:
         else:
             self._say(task, done, total, detail)
 
+    def measure(self, task: str, figures: Mapping[str, float]) -> None:
+        """Leave figures to machines (`JsonReporter`)."""
+
     def _draw(self, task: str, done: int, total: int | None, detail: str) -> None:
         if self._bar is None:
             self._bar = Progress(
@@ -108,3 +111,22 @@ class ConsoleReporter:
         if ended:
             self._began.pop(task, None)
             self._said.pop(task, None)
+
+
+class JsonReporter:
+    """Progress of long work on stderr, one JSON object a line, for machines."""
+
+    def note(self, line: str) -> None:
+        """Write one line."""
+        self._write(note=line)
+
+    def step(self, task: str, done: int, total: int | None, detail: str) -> None:
+        """Write the state of one task."""
+        self._write(task=task, done=done, total=total)
+
+    def measure(self, task: str, figures: Mapping[str, float]) -> None:
+        """Write the figures of one task."""
+        self._write(task=task, **figures)
+
+    def _write(self, **fields: Any) -> None:
+        print(json.dumps({"at": time.time(), **fields}), file=sys.stderr, flush=True)

@@ -57,7 +57,7 @@ def command(
     if not no_serve:
         from recsys.serving.local import serve_models
 
-        serve_models(dir / "models", port=port, example=listener)
+        serve_models(dir / "models", port=port, dataset=dir / "dataset", example=listener)
 
 
 def _print_weekly(models: Models, config: Config, listener: str) -> None:

@@ -11,19 +11,27 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.data.dataset import Dataset
-from recsys.data.importers import FORMATS, ImportResult, import_source
+from recsys.data.importers import NAMES, ImportResult, import_source
 
 __all__ = ["command"]
 
 
 def command(
-    format: Annotated[str, typer.Argument(help=f"One of {', '.join(FORMATS)}.")],
-    source: Annotated[str, typer.Argument(help="A file, or a folder as the format has it.")],
+    format: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}, audio.")],
+    source: Annotated[str, typer.Argument(help="A file or folder; the address of a database.")],
     dataset: Annotated[str, typer.Argument(help="Folder or bucket; made where it is not there.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Read a source into a dataset: all of it, or nothing. Twice is the same as once."""
-    result = import_source(format, source, Dataset(dataset))
+    """Read a source into a dataset: all of it, or nothing. Twice is the same as once.
+
+    "audio" takes a folder of recordings; a file that cannot be read is set aside with its reason.
+    """
+    if format == "audio":
+        from recsys.audio.importing import import_audio
+
+        result = import_audio(source, Dataset(dataset))
+    else:
+        result = import_source(format, source, Dataset(dataset))
     if as_json:
         print(json.dumps(dataclasses.asdict(result)))
     else:
@@ -40,6 +48,8 @@ def _show(result: ImportResult) -> None:
     for name, rows in result.rows.items():
         table.add_row(name, f"{rows:,}")
     console.print(table)
+    for remark, n in result.remarks.items():
+        console.print(f"{n:,} x {remark}", markup=False, highlight=False, soft_wrap=True)
     if result.private:
         console.print(f"{result.private:,} private rows dropped")
     if result.rejected:

@@ -47,7 +47,10 @@ def command(
     by: Annotated[By, typer.Option(help="The model that compares; hybrid: all.")] = By.hybrid,
     as_json: AsJson = False,
 ) -> None:
-    """Print the nearest items, artists or listeners; JSON Lines with --all."""
+    """Print the nearest items, artists or listeners; JSON Lines with --all.
+
+    Items by audio come with what the two recordings share: tempo, key, metre.
+    """
     from recsys.bundle import Models
     from recsys.ensemble.recommender import HybridRecommender
 
@@ -58,17 +61,22 @@ def command(
         _print_all(recommender, kind.value, k, by.value)
         return
     found = recommender.similar(kind.value, id, k, by=by.value)
+    heard = kind is Kind.item and by is By.audio
+    why = [recommender.in_common(id, other) if heard else "" for other, _ in found]
     if as_json:
-        pairs = [{"id": other, "score": score} for other, score in found]
+        pairs = [
+            {"id": other, "score": score} | ({"why": shared} if heard else {})
+            for (other, score), shared in zip(found, why, strict=True)
+        ]
         print_json({"kind": kind, "id": id, "similar": pairs})
     elif not found:
         note(f"{kind} {id!r} has no neighbours by {by}")
     else:
+        columns = ["rank", "id", "name", "score", *(["why"] if heard else [])]
         rows = [
-            (place, other, _name(recommender, kind, other), f"{score:.4f}")
-            for place, (other, score) in enumerate(found, start=1)
+            [place, other, _name(recommender, kind, other), f"{score:.4f}", *([shared] * heard)]
+            for place, ((other, score), shared) in enumerate(zip(found, why, strict=True), start=1)
         ]
-        columns = ("rank", "id", "name", "score")
         print_table(f"Like {kind} {id}, by {by}", columns, rows, numeric=("rank", "score"))
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from recsys.cli.console import print_json
+from recsys import progress
+from recsys.cli.console import JsonReporter, print_json
 from recsys.cli.options import AsJson, ConfigFile, DatasetPath, ModelsPath, SetKeys, Workers
 from recsys.config import load_config
 
@@ -17,25 +18,41 @@ def command(
     dataset: DatasetPath,
     models: ModelsPath,
     workers: Workers = 1,
+    cores: Annotated[int, typer.Option(min=1, help="Cores of each Ray actor.")] = 1,
     config: ConfigFile = None,
     set_keys: SetKeys = None,
     only: Annotated[
         str, typer.Option(metavar="NAMES", help="Models to train, separated by commas.")
     ] = "collaborative,text,audio",
+    sharded: Annotated[
+        bool,
+        typer.Option("--sharded", help="Let workers read the log, so that no process holds it."),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a training that was killed had got to.")
+    ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Say progress as JSON lines on stderr, with figures.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train what DATASET has data for into a new version in MODELS and let it serve."""
     from recsys.bundle import Models
+    from recsys.cluster.scale import build_sharded
     from recsys.cluster.session import backend_of
     from recsys.data.dataset import Dataset
     from recsys.pipeline import build, read_source
 
     settings = load_config(config, set_keys or ())
-    source = read_source(Dataset.existing(dataset))
+    known = Dataset.existing(dataset)
     kept = Models(models)
     names = [name.strip() for name in only.split(",")]
-    with backend_of(workers) as backend:
-        version = build(source, settings, backend, kept, only=names)
+    reporter = JsonReporter() if figures else progress.current()
+    with progress.report_to(reporter), backend_of(workers, num_cpus=cores) as backend:
+        if sharded:
+            version = build_sharded(known, settings, backend, kept, only=names, resume=resume)
+        else:
+            version = build(read_source(known), settings, backend, kept, only=names, resume=resume)
     facts = kept.open(version).facts
     if as_json:
         print_json({"version": version, **facts})

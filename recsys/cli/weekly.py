@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import typer
 
-from recsys.cli.options import ModelsPath
+from recsys.cli.options import ModelsPath, Workers
 from recsys.errors import UsageError
 
 if TYPE_CHECKING:
-    from recsys.ensemble.recommender import HybridRecommender
+    from recsys.bundle import Models
 
 __all__ = ["command"]
 
@@ -29,10 +29,16 @@ def command(
     format: Annotated[
         str, typer.Option("--format", metavar="NAMES", help="Of parquet, jspf, m3u; with commas.")
     ] = "parquet",
+    workers: Workers = 1,
+    adventurous: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of unknown artists; default: as trained."),
+    ] = None,
 ) -> None:
     """Write every listener's 30 items of a week; lists made earlier stay as they were."""
     from recsys.bundle import Models
-    from recsys.ensemble.recommender import HybridRecommender
+    from recsys.cluster.session import backend_of
+    from recsys.ensemble.bulk import all_weekly
     from recsys.ensemble.weekly import week_of, weeks_before
 
     formats = [name.strip() for name in format.split(",")]
@@ -41,37 +47,44 @@ def command(
         raise UsageError(f"--format: want some of {', '.join(_FORMATS)}, got {unknown[0]!r}")
     week = week or week_of(datetime.now(UTC).date())
     weeks_before(week, 1)
-    recommender = HybridRecommender.load(Models(models).open())
-    n_lists = _write(recommender, week, out, formats)
-    print(f"{n_lists:,} lists of {week} in {out}")
+    kept = Models(models)
+    version = kept.open().version
+    with backend_of(workers) as backend:
+        n_new = all_weekly(kept, version, week, backend, adventurous=adventurous)
+    n_lists = _write(kept, version, week, out, formats)
+    print(f"{n_lists:,} lists of {week} in {out}, {n_new:,} made now")
 
 
-def _write(recommender: HybridRecommender, week: str, out: Path, formats: list[str]) -> int:
+def _write(models: Models, version: str, week: str, out: Path, formats: list[str]) -> int:
     """Write the lists in every format and return how many were not empty."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from recsys.data.catalogue import Catalogue
+    from recsys.ensemble.bulk import lists_of_week
+    from recsys.ensemble.discover import still_there
     from recsys.ensemble.recommender import Recommendation
-    from recsys.progress import track
+    from recsys.ensemble.weekly import Shelf
     from recsys.serving.playlists import jspf, m3u
     from recsys.storage import Folder
 
     texts = {"jspf": jspf, "m3u": m3u}
-    folder = Folder(out)
+    folder, catalogue = Folder(out), Catalogue.read(models.open(version))
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
     columns: dict[str, list[object]] = {name: [] for name, _ in _COLUMNS}
     n_lists = 0
-    for user_id in track(recommender.catalogue.users, "weekly lists"):
-        kept = recommender.weekly_list(user_id, week)
+    for whole in lists_of_week(Shelf(models.folder), catalogue.users, week):
+        kept = still_there(whole, catalogue, now_ms)
         items = [Recommendation(**item) for item in kept.items]
         n_lists += bool(items)
         for item in items:
-            row = (user_id, week, item.rank, item.item_id, item.score, kept.version)
+            row = (kept.user_id, week, item.rank, item.item_id, item.score, kept.version)
             for values, value in zip(columns.values(), row, strict=True):
                 values.append(value)
         for name in formats:
             if name in texts and items:
-                title = f"Discover Weekly of {user_id}, {week}"
-                file = f"{week}/{quote(user_id, safe='')[:120]}.{name}"
+                title = f"Discover Weekly of {kept.user_id}, {week}"
+                file = f"{week}/{quote(kept.user_id, safe='')[:120]}.{name}"
                 folder.write(file, texts[name](title, items).encode())
     if "parquet" in formats:
         schema = pa.schema([(name, pa.type_for_alias(type)) for name, type in _COLUMNS])

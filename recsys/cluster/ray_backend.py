@@ -2,33 +2,56 @@
 
 Enters: the verbs of `recsys.backend.Backend`. Leaves: the same results as `LocalBackend` gives.
 
-A part never passes through the driver unless it is scattered or gathered. Published parts go into
-the object store; the driver and the functions that read them hold references, and a worker fetches
-one block at a time, as read-only views of shared memory. Actors are not restarted: a restarted one
-would have lost its parts without saying so, so recovery belongs to whoever drives the algorithm.
+A part never passes through the driver unless it is scattered or gathered. What workers exchange
+goes through the object store: the driver holds references, and a worker fetches one block at a
+time, as read-only views of memory that all workers of a node share. Actors are not restarted: a
+restarted one would have lost its parts without saying so. Whoever drives the algorithm learns of a
+dead worker, a dead node or a lost block by `WorkersLostError`, and `renew` makes a new group from
+what the cluster still has.
 """
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
-from recsys.errors import UsageError
+from recsys.backend import Usage, peak_bytes
+from recsys.errors import UsageError, WorkersLostError
+from recsys.progress import note
 
-__all__ = ["RayBackend"]
+__all__ = ["RayBackend", "RayParts", "Worker"]
 
+_LOST = (NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, WorkerCrashedError)
 _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
 )
+
+
+class Worker(NamedTuple):
+    """One actor, and where it runs."""
+
+    actor: Any
+    node: str
+    pid: int
 
 
 class RayBackend:
@@ -42,6 +65,9 @@ class RayBackend:
         CPUs that each actor reserves; also its threads.
     start_timeout_s
         Seconds to wait for all actors to start.
+    straggler_s
+        A worker that takes this much longer than the middle one, and twice its time, is named in
+        a note.
 
     Raises
     ------
@@ -50,31 +76,31 @@ class RayBackend:
         free ones for the time allowed.
     """
 
-    def __init__(self, n_workers: int, *, num_cpus: int = 1, start_timeout_s: float = 120) -> None:
+    def __init__(
+        self,
+        n_workers: int,
+        *,
+        num_cpus: int = 1,
+        start_timeout_s: float = 120,
+        straggler_s: float = 5,
+    ) -> None:
         if not ray.is_initialized():
             raise UsageError("RayBackend: not connected to Ray; use it inside ray_session()")
-        wanted, there = n_workers * num_cpus, _cpus()
-        if n_workers < 1 or wanted > there:
+        if n_workers < 1 or n_workers * num_cpus > _cpus():
             raise UsageError(
                 f"{n_workers} workers of {num_cpus} CPUs: want from 1 up to the "
-                f"{there:.0f} CPUs of the cluster; ask for fewer workers or add nodes"
+                f"{_cpus():.0f} CPUs of the cluster; ask for fewer workers or add nodes"
             )
-        actor: Any = ray.remote(_Worker)
-        actor = actor.options(
-            num_cpus=num_cpus,
-            max_restarts=0,
-            max_task_retries=0,
-            scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": {name: str(num_cpus) for name in _THREAD_VARIABLES}},
-        )
-        self._workers: list[Any] = [actor.remote() for _ in range(n_workers)]
-        self._dead: deque[str] = deque()
-        started = [worker.held.remote() for worker in self._workers]
-        ready, _ = ray.wait(started, num_returns=n_workers, timeout=start_timeout_s)
-        if len(ready) < n_workers:
+        self._wanted, self._num_cpus = n_workers, num_cpus
+        self._start_timeout_s, self._straggler_s = start_timeout_s, straggler_s
+        self._dropped: deque[str] = deque()
+        self._bytes_moved = 0
+        self.workers = self._started(n_workers)
+        if len(self.workers) < n_workers:
+            there = len(self.workers)
             self.close()
             raise UsageError(
-                f"{n_workers} workers of {num_cpus} CPUs: only {len(ready)} started within "
+                f"{n_workers} workers of {num_cpus} CPUs: only {there} started within "
                 f"{start_timeout_s:g} s; wait for the cluster's other work or ask for fewer"
             )
 
@@ -86,51 +112,141 @@ class RayBackend:
 
     def close(self) -> None:
         """Release the actors and everything they hold."""
-        for worker in self._workers:
-            ray.kill(worker)
-        self._workers = []
+        for worker in self.workers:
+            ray.kill(worker.actor)
+        self.workers = []
+
+    def renew(self) -> None:
+        """Keep the actors that still answer, emptied, and start others where there is room."""
+        self._dropped.clear()
+        self.workers = self._answering([worker.actor for worker in self.workers])
+        room = int(_cpus() // self._num_cpus)
+        self.workers += self._started(min(self._wanted, room) - len(self.workers))
+        if not self.workers:
+            raise WorkersLostError(
+                f"no worker started within {self._start_timeout_s:g} s; look after the cluster, "
+                f"then go on with --resume"
+            )
+
+    def _started(self, n_workers: int) -> list[Worker]:
+        actor: Any = ray.remote(_Actor)
+        actor = actor.options(
+            num_cpus=self._num_cpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, str(self._num_cpus))},
+        )
+        return self._answering([actor.remote() for _ in range(n_workers)])
+
+    def _answering(self, actors: list[Any]) -> list[Worker]:
+        """Return the actors that answer in time, with nothing held; the others are given up."""
+        answers = [actor.begin.remote() for actor in actors]
+        if answers:
+            ray.wait(answers, num_returns=len(answers), timeout=self._start_timeout_s)
+        there = []
+        for actor, answer in zip(actors, answers, strict=True):
+            try:
+                there.append(Worker(actor, *ray.get(answer, timeout=0)))
+            except (GetTimeoutError, *_LOST):
+                ray.kill(actor)
+        return there
 
     @property
     def n_workers(self) -> int:
-        return len(self._workers)
+        return len(self.workers)
+
+    @property
+    def n_nodes(self) -> int:
+        return len({worker.node for worker in self.workers})
 
     def scatter(self, parts: Iterable[Any]) -> RayParts:
-        keys, handle = self._begin()
+        dropped, handle = self._begin()
         values = list(parts)
         assert len(values) == self.n_workers, (len(values), self.n_workers)
-        _wait([w.keep.remote(*keys, v) for w, v in zip(self._workers, values, strict=True)])
+        self._finish(
+            [
+                worker.actor.keep.remote(dropped, handle.key, value)
+                for worker, value in zip(self.workers, values, strict=True)
+            ],
+            "scatter",
+        )
         return handle
 
     def map(
-        self,
-        function: Callable[..., Any],
-        *parts: Any,
-        shared: Sequence[Any] = (),
+        self, function: Callable[..., Any], *parts: Any, shared: Sequence[Any] = ()
     ) -> RayParts:
-        assert parts, "map needs at least one array of parts"
-        keys, handle = self._begin()
-        # One copy in the object store serves all workers.
-        call = ray.put((function, [p.key for p in parts], tuple(shared)))
-        _wait([worker.run.remote(*keys, [call]) for worker in self._workers])
+        dropped, handle = self._begin()
+        call = _Call(function, [part.key for part in parts], shared)
+        tasks = [worker.actor.run.remote(dropped, handle.key, call) for worker in self.workers]
+        self._finish(tasks, function.__name__)
         return handle
 
     def gather(self, parts: Any) -> list[Any]:
-        values: list[Any] = _wait([worker.give.remote(parts.key) for worker in self._workers])
-        return values
+        return self._finish([w.actor.give.remote(parts.key) for w in self.workers], "gather")
 
-    def publish(self, parts: Any) -> RayBlocks:
-        blocks = [worker.give.remote(parts.key) for worker in self._workers]
-        # Waits until every block is in the store, and fetches none.
-        ray.wait(blocks, num_returns=len(blocks), fetch_local=False)
-        return RayBlocks(blocks)
+    def exchange(
+        self, function: Callable[..., Any], *parts: Any, shared: Sequence[Any] = ()
+    ) -> RayParts:
+        dropped, handle = self._begin()
+        call = _Call(function, [part.key for part in parts], shared)
+        streams = [worker.actor.send.remote(dropped, call) for worker in self.workers]
+        # First the sizes, then what is sent; all of it stays in the stores where it was made.
+        sent = [list(stream) for stream in streams]
+        for sizes in self._finish([answers[0] for answers in sent], function.__name__):
+            copies = self.n_nodes if len(sizes) == 1 else 1
+            self._bytes_moved += copies * sum(sizes)
+        received = [
+            RayBlocks([answers[1 if len(answers) == 2 else 1 + reader] for answers in sent])
+            for reader in range(self.n_workers)
+        ]
+        del sent, streams
+        deliveries = [
+            worker.actor.keep.remote([], handle.key, blocks)
+            for worker, blocks in zip(self.workers, received, strict=True)
+        ]
+        self._finish(deliveries, "exchange")
+        return handle
 
-    def _begin(self) -> tuple[tuple[str, list[str]], RayParts]:
+    def usage(self) -> Usage:
+        peaks = self._finish([worker.actor.peak.remote() for worker in self.workers], "usage")
+        return Usage(self._bytes_moved, max(peaks))
+
+    def _begin(self) -> tuple[list[str], RayParts]:
         """Name a new value; hand over the names of those whose handles are gone."""
-        dropped = [self._dead.popleft() for _ in range(len(self._dead))]
+        dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
         handle = RayParts(uuid.uuid4().hex, self.n_workers)
         # A finalizer may run inside any call, Ray's own included, so it only takes a note.
-        weakref.finalize(handle, self._dead.append, handle.key).atexit = False
-        return (handle.key, dropped), handle
+        weakref.finalize(handle, self._dropped.append, handle.key).atexit = False
+        return dropped, handle
+
+    def _finish(self, tasks: list[Any], what: str) -> list[Any]:
+        """Return the tasks' values; name the workers that lag far behind."""
+        if not tasks:
+            raise WorkersLostError("no workers are left")
+        try:
+            began = time.monotonic()
+            ray.wait(tasks, num_returns=(len(tasks) + 1) // 2)
+            typical_s = time.monotonic() - began
+            try:
+                return list(ray.get(tasks, timeout=max(self._straggler_s, typical_s)))
+            except GetTimeoutError:
+                self._report_late(tasks, what, time.monotonic() - began)
+                return list(ray.get(tasks))
+        except RayTaskError as error:
+            raise _cause(error) from None
+        except _LOST as error:
+            raise WorkersLostError(_line(error)) from None
+
+    def _report_late(self, tasks: list[Any], what: str, seconds: float) -> None:
+        done, late = ray.wait(tasks, num_returns=len(tasks), timeout=0)
+        for task in late:
+            worker = self.workers[tasks.index(task)]
+            note(
+                f"straggler: worker {tasks.index(task)} (pid {worker.pid}, node "
+                f"{worker.node[:8]}) is at {what} for {seconds:.1f} s; "
+                f"{len(done)} of {len(tasks)} are done"
+            )
 
 
 class RayParts:
@@ -145,7 +261,7 @@ class RayParts:
 
 
 class RayBlocks:
-    """References to published parts; indexing fetches one. Travels to workers as references."""
+    """References to what the workers sent; indexing fetches one."""
 
     def __init__(self, references: list[Any]) -> None:
         self._references = references
@@ -154,24 +270,43 @@ class RayBlocks:
         return len(self._references)
 
     def __getitem__(self, index: int, /) -> Any:
-        return _wait(self._references[index])
+        return ray.get(self._references[index])
 
 
-class _Worker:
-    """One actor: values by key."""
+class _Call(NamedTuple):
+    """A function, the keys of its parts, and what else it is given."""
+
+    function: Callable[..., Any]
+    keys: list[str]
+    shared: Sequence[Any]
+
+
+class _Actor:
+    """One worker: values by key."""
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
 
-    def keep(self, key: str, dropped: list[str], value: Any) -> None:
+    def begin(self) -> tuple[str, int]:
+        """Let go of everything; return the node and the process."""
+        self._values.clear()
+        return ray.get_runtime_context().get_node_id(), os.getpid()
+
+    def keep(self, dropped: list[str], key: str, value: Any) -> None:
         self._drop(dropped)
         self._values[key] = value
 
-    def run(self, key: str, dropped: list[str], call: list[Any]) -> None:
+    def run(self, dropped: list[str], key: str, call: _Call) -> None:
         self._drop(dropped)
-        # Inside a list, so that Ray passes the reference and not the value.
-        function, parts, shared = ray.get(call[0])
-        self._values[key] = function(*(self._values[part] for part in parts), *shared)
+        self._values[key] = self._result(call)
+
+    def send(self, dropped: list[str], call: _Call) -> Iterator[Any]:
+        """Yield the sizes in bytes of the values to be sent, then the values."""
+        self._drop(dropped)
+        values = self._result(call)
+        yield [_size(value) for value in values]
+        # Not from the list itself: Ray calls send(), which only generators have.
+        yield from (value for value in values)
 
     def give(self, key: str) -> Any:
         return self._values[key]
@@ -180,9 +315,22 @@ class _Worker:
         """Return the number of values held."""
         return len(self._values)
 
+    def peak(self) -> int:
+        return peak_bytes()
+
+    def _result(self, call: _Call) -> Any:
+        return call.function(*(self._values[key] for key in call.keys), *call.shared)
+
     def _drop(self, keys: list[str]) -> None:
         for key in keys:
             self._values.pop(key, None)
+
+
+def _size(value: Any) -> int:
+    """Return the bytes of the arrays in a value."""
+    if isinstance(value, list | tuple):
+        return sum(map(_size, value))
+    return int(getattr(value, "nbytes", 0))
 
 
 def _cpus() -> float:
@@ -190,10 +338,13 @@ def _cpus() -> float:
     return resources.get("CPU", 0)
 
 
-def _wait(references: Any) -> Any:
-    """Return the values; an error on a worker is raised here as what it was there."""
-    try:
-        return ray.get(references)
-    except RayTaskError as error:
-        cause = error.cause
-        raise cause if isinstance(cause, Exception) else error from None
+def _cause(error: RayTaskError) -> Exception:
+    """Return an error on a worker as what it was there."""
+    cause: Any = error
+    while isinstance(cause, RayTaskError) and isinstance(cause.cause, Exception):
+        cause = cause.cause
+    return WorkersLostError(_line(cause)) if isinstance(cause, _LOST) else cause
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

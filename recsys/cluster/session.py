@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from recsys.backend import Backend, LocalBackend
+from recsys.cluster.metrics import ray_metrics
 from recsys.cluster.ray_backend import RayBackend
 
 __all__ = ["backend_of", "ray_session", "unheard"]
@@ -83,8 +84,10 @@ def unheard() -> Iterator[None]:
 
 
 @contextmanager
-def backend_of(n_workers: int) -> Iterator[Backend]:
+def backend_of(n_workers: int, *, num_cpus: int = 1) -> Iterator[Backend]:
     """Return the backend for `n_workers`: this process for one, that many Ray actors for more.
+
+    An actor has `num_cpus` cores and as many threads: one actor a node moves least.
 
     Raises
     ------
@@ -94,5 +97,5 @@ def backend_of(n_workers: int) -> Iterator[Backend]:
     if n_workers == 1:
         yield LocalBackend()
         return
-    with ray_session(), RayBackend(n_workers) as backend:
+    with ray_session(), ray_metrics(), RayBackend(n_workers, num_cpus=num_cpus) as backend:
         yield backend

@@ -21,44 +21,54 @@ each time bin besides (`recsys.collaborative.drift` states what is added then).
 
 With one side fixed the other splits into rows. A *half-step* sums the fixed side's Gram matrix over
 the workers, rotates both sides into its eigenbasis (predictions and norms do not change; see
-`recsys.collaborative.kernels` for what it saves), publishes the fixed side, and solves each
-worker's rows where they lie.
+`recsys.collaborative.kernels` for what it saves), sends the fixed rows to those who need them
+(`recsys.collaborative.routes`), and solves each worker's rows where they lie. No process holds all
+factors, unless the caller asks for them (`gather`).
+
+Workers may be lost at any moment. `minimise` then renews the backend, hands the evidence out again
+and goes on from the last checkpoint; how many workers there are now does not matter.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recsys import progress
-from recsys.backend import Backend, Parts
-from recsys.collaborative import kernels, shards
+from recsys.backend import Backend, Parts, peak_bytes
+from recsys.collaborative import routes, shards
+from recsys.collaborative.checkpoints import Checkpoint, Checkpoints, State
 from recsys.collaborative.checks import (
     check_config,
     checked_evidence,
     checked_features,
     checked_times,
 )
-from recsys.collaborative.drift import Drift, bin_edges, bins_of
+from recsys.collaborative.drift import from_latest, with_latest
 from recsys.collaborative.factors import Factors
-from recsys.collaborative.folding import dense_part, rule_of
-from recsys.collaborative.kernels import Rule
-from recsys.collaborative.prior import ItemPrior, with_cold_items
-from recsys.collaborative.shards import Latent
+from recsys.collaborative.folding import rule_of
+from recsys.collaborative.halfsteps import Problem
+from recsys.collaborative.prior import with_cold_items
+from recsys.collaborative.routes import Sharded, Side
+from recsys.collaborative.trained import Trained
 from recsys.config import CollaborativeConfig
-from recsys.errors import InputError
+from recsys.errors import WorkersLostError
 
-__all__ = ["Step", "alternate", "gather", "train"]
+__all__ = ["Step", "alternate", "finish", "gather", "minimise", "train"]
 
-Side = Literal["users", "items"]
+T = TypeVar("T")
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+
+
+_PATIENCE = 8
+"""Losses of workers in a row, without a half-step between them, after which a training ends."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,8 @@ class Step:
     """(n, d) float32 per worker."""
     feature_map: Doubles
     """(d, f) B' in the rotated basis; d = 0 where items have no features."""
+    n_entries: int
+    """Entries of the evidence."""
     drift: Parts | None
     """Per worker the biases of the items' time bins, where there are any."""
     drift_edges: NDArray[np.int64]
@@ -98,28 +110,135 @@ def train(
     initial: Factors | None = None,
     item_features: Floats | None = None,
     at: NDArray[np.int64] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Factors:
-    """Minimise the objective and gather the factors; arguments and errors as in `alternate`."""
-    step = None
-    given: dict[str, Any] = {"initial": initial, "item_features": item_features, "at": at}
-    for step in alternate(evidence, config, backend, **given):
-        detail = "" if step.loss is None else f"loss {step.loss:.6g}"
-        if step.side == "items":
-            progress.step("factors", step.iteration, config.iterations, detail)
-    assert step is not None, "alternate yields the start where there are no iterations"
-    if 0 < step.iteration < config.iterations:
-        progress.step("factors", config.iterations, config.iterations, "stopped at tolerance")
-    return gather(step, config, backend, last=True)
+    """Minimise the objective and gather the factors.
+
+    Arguments and errors as in `alternate` and `minimise`.
+    """
+    check_config(config)
+    checked_times(at, evidence)
+    matrix = checked_evidence(evidence)
+    features = checked_features(item_features, matrix.shape[1])
+    return minimise(
+        lambda workers: routes.shard(matrix, features, workers, at=at, n_bins=config.drift_bins),
+        config,
+        backend,
+        lambda step: gather(step, config, backend, last=True),
+        initial=initial,
+        checkpoints=checkpoints,
+    )
+
+
+def minimise(
+    load: Callable[[Backend], Sharded],
+    config: CollaborativeConfig,
+    backend: Backend,
+    finish: Callable[[Step], T],
+    *,
+    initial: Factors | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> T:
+    """Alternate to the end, whatever happens to workers, and return ``finish(last step)``.
+
+    Parameters
+    ----------
+    load
+        Hands the evidence to the workers of a backend; called again when they were lost.
+    initial
+        As in `alternate`.
+    checkpoints
+        Where to keep the state every so many sweeps, and to go on from.
+
+    Raises
+    ------
+    WorkersLostError
+        Where workers are lost again and again without a half-step between.
+    """
+    start = checkpoints.latest() if checkpoints else None
+    if start is not None:
+        progress.note(f"going on after sweep {start.state.iteration} of {config.iterations}")
+    losses = 0
+    while True:
+        try:
+            step, watch = None, _Watch(config, backend)
+            steps = alternate(load(backend), config, backend, initial=initial, start=start)
+            for step in steps:
+                losses = 0
+                watch.see(step)
+                if checkpoints and _due(step, config, checkpoints):
+                    state = State(step.iteration, step.loss, step.basis, step.feature_map)
+                    checkpoints.save(state, step.users, step.items, backend)
+            assert step is not None, "alternate yields the start where there are no iterations"
+            watch.end(step)
+            return finish(step)
+        except WorkersLostError as error:
+            losses += 1
+            if losses > _PATIENCE:
+                raise
+            start = checkpoints.latest() if checkpoints else None
+            after = f"sweep {start.state.iteration}" if start else "the start"
+            progress.note(f"workers lost: {error}; renewing them and going on after {after}")
+            backend.renew()
+            progress.note(f"{backend.n_workers} workers are at work again")
+
+
+def _due(step: Step, config: CollaborativeConfig, checkpoints: Checkpoints) -> bool:
+    swept = step.side == "items" and 0 < step.iteration < config.iterations
+    return swept and checkpoints.every > 0 and step.iteration % checkpoints.every == 0
+
+
+class _Watch:
+    """Says after each sweep how far the training is and what it costs."""
+
+    def __init__(self, config: CollaborativeConfig, backend: Backend) -> None:
+        self._config, self._backend = config, backend
+        self._began = time.perf_counter()
+        self._moved = backend.usage().bytes_moved
+
+    def see(self, step: Step) -> None:
+        if step.side == "users" or not step.iteration:
+            return
+        now, used = time.perf_counter(), self._backend.usage()
+        seconds, moved = now - self._began, used.bytes_moved - self._moved
+        self._began, self._moved = now, used.bytes_moved
+        rate = 2 * step.n_entries / seconds
+        left = (self._config.iterations - step.iteration) * seconds
+        said = [f"{rate / 1e6:.1f}M entries/s"]
+        if step.loss is not None:
+            said.insert(0, f"loss {step.loss:.6g}")
+        if moved:
+            said.append(f"{moved / 1e6:.1f} MB moved")
+        progress.step("factors", step.iteration, self._config.iterations, ", ".join(said))
+        figures = {"loss": step.loss} if step.loss is not None else {}
+        progress.measure(
+            "factors",
+            iteration=step.iteration,
+            iterations=self._config.iterations,
+            seconds=seconds,
+            entries_per_s=rate,
+            bytes_moved=moved,
+            peak_bytes=used.peak_bytes,
+            driver_peak_bytes=peak_bytes(),
+            eta_s=left,
+            **figures,
+        )
+
+    def end(self, step: Step) -> None:
+        if 0 < step.iteration < self._config.iterations:
+            total = self._config.iterations
+            progress.step("factors", total, total, "stopped at tolerance")
 
 
 def alternate(
-    evidence: sp.csr_array,
+    evidence: sp.csr_array | Sharded,
     config: CollaborativeConfig,
     backend: Backend,
     *,
     initial: Factors | None = None,
     item_features: Floats | None = None,
     at: NDArray[np.int64] | None = None,
+    start: Checkpoint | None = None,
     losses: bool = False,
 ) -> Iterator[Step]:
     """Solve users, then items, ``config.iterations`` times, and yield after each half-step.
@@ -127,57 +246,69 @@ def alternate(
     Parameters
     ----------
     evidence : (n_users, n_items) float32
-        Signed evidence, or stars with ``feedback="explicit"``.
+        Signed evidence, or stars with ``feedback="explicit"``; or what the workers hold of it.
     initial
         Factors to start from; default: small random item factors by ``config.seed``.
     item_features : (n_items, d) float32
-        What is known of the items, d up to 512; a zero row where nothing is.
+        What is known of the items, d up to 512; a zero row where nothing is. Only beside a matrix.
     at : (nnz,) int64
-        Milliseconds since 1970 of each entry, NO_TIME where unknown; only ``drift_bins`` asks.
+        Milliseconds since 1970 of each entry of a matrix, NO_TIME where unknown; only
+        ``drift_bins`` asks.
+    start
+        Go on after this checkpoint of the same evidence and configuration.
     losses
-        Compute the loss after every half-step (else only where ``tolerance`` needs it).
+        Compute the loss after every half-step (else only where the configuration asks for it).
 
     Raises
     ------
     InputError
-        For evidence or features that are NaN or infinite, and for `initial`, features or times
-        of another shape.
+        For evidence or features that are NaN or infinite, and for `initial` or features of
+        another shape.
     ConfigError
         For a configuration value out of range.
     """
     check_config(config)
-    checked_times(at, evidence)
-    evidence = checked_evidence(evidence)
-    mean = float(evidence.data.mean(dtype=np.float64)) if evidence.nnz else 0.0
-    rule = rule_of(config, mean)
-    features = checked_features(item_features, evidence.shape[1])
-    problem = _Problem(evidence, features, at, rule, config, backend)
-    users, items = problem.start(initial)
-    del initial, evidence, features, item_features, at  # may be large, and the generator lives long
+    if not isinstance(evidence, Sharded):
+        checked_times(at, evidence)
+        matrix = checked_evidence(evidence)
+        features = checked_features(item_features, matrix.shape[1])
+        evidence = routes.shard(matrix, features, backend, at=at, n_bins=config.drift_bins)
+        del matrix, features, item_features, at  # may be large, and the generator lives long
+    rule = rule_of(config, evidence.mean)
+    problem = Problem(evidence, rule, config, backend)
+    users, items = problem.start(initial, start)
+    del initial
+    n_entries, edges = evidence.n_entries, evidence.drift_edges
+    done, before = 0, np.inf
     basis: Doubles = np.eye(config.factors)
+    if start is not None:
+        done, basis = start.state.iteration, start.state.basis
+        before = np.inf if start.state.loss is None else start.state.loss
 
     def step(iteration: int, side: Side, *, measured: bool) -> Step:
         loss = problem.loss(users, items) if measured else None
-        evidence = problem.parts["users"], problem.parts["items"]
+        parts = problem.parts["users"], problem.parts["items"]
         features = problem.prior.features, problem.prior.matrix
-        drift = problem.drift.biases if problem.drift else None, problem.edges
+        drift = problem.drift.biases if problem.drift else None
+        known = rule.mean, *features, n_entries, drift, edges
         return Step(
-            iteration, side, loss, users, items, basis, *evidence, rule.mean, *features, *drift
+            iteration, side, loss, users, items, basis, *parts, *known
         )
 
-    if config.iterations == 0:
-        yield step(0, "items", measured=losses)
-    before = np.inf
-    for iteration in range(1, config.iterations + 1):
+    if config.iterations == done:
+        yield step(done, "items", measured=losses)
+    for iteration in range(done + 1, config.iterations + 1):
         relaxation = config.relaxation if 1 < iteration < config.iterations else 1.0
         items, users, rotation = problem.half_step("users", items, users, relaxation)
         basis = basis @ rotation
         yield step(iteration, "users", measured=losses)
         users, items, rotation = problem.half_step("items", users, items, relaxation)
         basis = basis @ rotation
-        swept = step(iteration, "items", measured=losses or config.tolerance > 0)
+        wanted = config.loss_every and iteration % config.loss_every == 0
+        measured = losses or config.tolerance > 0 or bool(wanted)
+        swept = step(iteration, "items", measured=measured)
         yield swept
-        if swept.loss is not None:
+        if swept.loss is not None and config.tolerance > 0:
             if before - swept.loss < config.tolerance * before:
                 return
             before = swept.loss
@@ -186,7 +317,14 @@ def alternate(
 def gather(
     step: Step, config: CollaborativeConfig, backend: Backend, *, last: bool = False
 ) -> Factors:
-    """Bring all factors to the caller, in the basis of the start, biases centred.
+    """Bring all factors to the caller, as `finish` leaves them."""
+    return finish(step, config, backend, last=last).gather(backend)
+
+
+def finish(
+    step: Step, config: CollaborativeConfig, backend: Backend, *, last: bool = True
+) -> Trained:
+    """Return the factors in the basis of the start, biases centred.
 
     Adding a constant to all user biases and taking it from all item biases changes no prediction
     of the implicit model. Users' biases get mean zero, so that zero, which rows without evidence
@@ -202,165 +340,27 @@ def gather(
 
     turn = step.basis.T.astype(np.float32)
     items = step.items
+    feature_map = None
     if len(step.feature_map):
         shared = (step.feature_map.astype(np.float32),)
         parts = (step.item_evidence, items, step.item_features)
         items = backend.map(with_cold_items, *parts, shared=shared)
+        feature_map = (step.feature_map @ step.basis.T).astype(np.float32)
 
-    def finished(evidence: Parts, parts: Parts, shift: float) -> tuple[Floats, Floats]:
-        shared = (turn, shift, last)
-        done = backend.gather(backend.map(shards.finished, evidence, parts, shared=shared))
-        if len(done) == 1:  # no second copy where one worker holds all
-            return done[0].factors, done[0].biases
-        factors, biases = zip(*done, strict=True)
-        return np.concatenate(factors), np.concatenate(biases)
+    def finished(evidence: Parts, parts: Parts, shift: float) -> Parts:
+        return backend.map(shards.finished, evidence, parts, shared=(turn, shift, last))
 
-    user_factors, user_biases = finished(step.user_evidence, step.users, -level)
-    item_factors, item_biases = finished(step.item_evidence, items, level)
-    drift = None
+    items, drift = finished(step.item_evidence, items, level), None
     if step.drift is not None:
-        drift = np.concatenate([latent.factors for latent in backend.gather(step.drift)])
-        item_biases = item_biases + drift[:, -1]
-        drift = drift - drift[:, -1:]
-    return Factors(
-        user_factors=user_factors,
-        item_factors=item_factors,
-        user_biases=user_biases,
-        item_biases=item_biases,
+        n_bins = config.drift_bins
+        items = backend.map(with_latest, items, step.drift, shared=(n_bins,))
+        drift = backend.map(from_latest, step.drift, shared=(n_bins,))
+    return Trained(
+        users=finished(step.user_evidence, step.users, -level),
+        items=items,
+        drift=drift,
+        drift_edges=None if drift is None else step.drift_edges,
         global_mean=step.global_mean,
+        feature_map=feature_map,
         config=config,
-        feature_map=(step.feature_map @ step.basis.T).astype(np.float32)
-        if len(step.feature_map)
-        else None,
-        item_drift=drift,
-        drift_edges=step.drift_edges if drift is not None else None,
     )
-
-
-class _Problem:
-    """Evidence in both orientations, scattered, and the half-step on it."""
-
-    def __init__(
-        self,
-        evidence: sp.csr_array,
-        features: Floats,
-        at: NDArray[np.int64] | None,
-        rule: Rule,
-        config: CollaborativeConfig,
-        backend: Backend,
-    ) -> None:
-        self.rule, self.config, self.backend = rule, config, backend
-        self.shape = evidence.shape
-        self.parts: dict[Side, Parts] = {}
-        self.bounds: dict[Side, NDArray[np.int64]] = {}
-        matrices: dict[Side, sp.csr_array] = {"users": evidence, "items": evidence.T.tocsr()}
-        self.edges = np.zeros(0, np.int64)
-        bins: dict[Side, NDArray[np.int8]] = dict.fromkeys(matrices, np.zeros(0, np.int8))
-        if at is not None and config.drift_bins > 1:
-            self.edges = bin_edges(at, config.drift_bins)
-            bins["users"] = bins_of(at, self.edges)
-            bins["items"] = _turned(bins["users"], evidence)
-        for side, matrix in matrices.items():
-            bounds = shards.balanced(matrix.indptr, backend.n_workers)
-            whole = backend.n_workers == 1
-            self.bounds[side] = bounds
-            self.parts[side] = backend.scatter(
-                shards.cut(matrix, bins[side], first, last, whole=whole)
-                for first, last in pairwise(bounds)
-            )
-        cut = backend.scatter(
-            features[first:last] for first, last in pairwise(self.bounds["items"])
-        )
-        self.prior = ItemPrior(cut, self.parts["items"], rule, config, backend)
-        self.drift = None
-        if len(self.edges):
-            n_users = evidence.shape[0]
-            self.drift = Drift(self.parts["items"], n_users, rule, config, backend)
-        zeros = np.zeros((1, kernels.padded(config.factors)), np.float32)
-        self.no_prior = backend.scatter([zeros] * backend.n_workers)
-
-    def start(self, initial: Factors | None) -> tuple[Parts, Parts]:
-        """Return the users' and items' first factors, and fit the prior to them."""
-        users, items = self._random() if initial is None else self._given(initial)
-        self.prior.fit(items)
-        return users, items
-
-    def half_step(
-        self, side: Side, fixed: Parts, moving: Parts, relaxation: float
-    ) -> tuple[Parts, Parts, Doubles]:
-        """Solve `side` with the other side fixed; return fixed, moving, and the rotation."""
-        f = self.config.factors
-        backend = self.backend
-        threads = self.config.num_threads
-        gram = sum(backend.gather(backend.map(shards.gram, fixed, shared=(f, threads))))
-        dense, rotation = dense_part(gram, self.rule)
-        turn = rotation.astype(np.float32)
-        fixed = backend.map(shards.rotate, fixed, shared=(turn, threads))
-        moving = backend.map(shards.rotate, moving, shared=(turn, threads))
-        self.prior.rotate(rotation)
-        prior = self.prior.means() if side == "items" else self.no_prior
-        shared = (backend.publish(fixed), dense, self.rule, self.config, relaxation)
-        moving = backend.map(shards.solve_part, self.parts[side], moving, prior, shared=shared)
-        if side == "items":
-            self.prior.fit(moving)
-            if self.drift:
-                parts = self.drift.fit(self.parts["users"], self.parts["items"], fixed, moving)
-                self.parts = dict(zip(self.parts, parts, strict=True))
-        return fixed, moving, rotation
-
-    def loss(self, users: Parts, items: Parts) -> float:
-        """Return the objective, in float64."""
-        backend, rule, f = self.backend, self.rule, self.config.factors
-
-        def total(function: Callable[..., Any], *parts: Parts, shared: tuple[Any, ...]) -> Any:
-            return sum(backend.gather(backend.map(function, *parts, shared=shared)))
-
-        shared = (rule, self.config)
-        loss = total(
-            shards.observed, self.parts["users"], users, shared=(backend.publish(items), *shared)
-        )
-        loss += total(shards.penalty, self.parts["users"], users, self.no_prior, shared=shared)
-        means = self.prior.means()
-        loss += total(shards.penalty, self.parts["items"], items, means, shared=shared)
-        loss += self.prior.penalty()
-        if self.drift:
-            loss += self.drift.loss(self.parts["items"])
-        if rule.unobserved:
-            gram_u = total(shards.gram, users, shared=(f, self.config.num_threads, "float64"))
-            gram_i = total(shards.gram, items, shared=(f, self.config.num_threads, "float64"))
-            # [x, beta, 1] meets [y, 1, b]: the last two columns of one side change places.
-            order = [*range(f), f + 1, f]
-            loss += rule.unobserved * np.sum(gram_u * gram_i[np.ix_(order, order)])
-        return float(loss)
-
-    def _random(self) -> tuple[Parts, Parts]:
-        def of(side: Side, scale: float) -> Parts:
-            ranges = self.backend.scatter(pairwise(self.bounds[side].tolist()))
-            shared = (self.config.factors, scale, self.config.seed)
-            return self.backend.map(shards.random_start, self.parts[side], ranges, shared=shared)
-
-        return of("users", 0.0), of("items", 0.1 / np.sqrt(self.config.factors))
-
-    def _given(self, initial: Factors) -> tuple[Parts, Parts]:
-        def of(side: Side, factors: Floats, biases: Floats) -> Parts:
-            given = self.backend.scatter(
-                Latent(factors[first:last], biases[first:last])
-                for first, last in pairwise(self.bounds[side])
-            )
-            shared = (self.config.bias,)
-            return self.backend.map(shards.given_start, self.parts[side], given, shared=shared)
-
-        found = (initial.user_factors.shape, initial.item_factors.shape)
-        wanted = tuple((n, self.config.factors) for n in self.shape)
-        if found != wanted:
-            raise InputError(f"initial factors: want shapes {wanted}, got {found}")
-        return (
-            of("users", initial.user_factors, initial.user_biases),
-            of("items", initial.item_factors, initial.mean_item_biases),
-        )
-
-
-def _turned(bins: NDArray[np.int8], evidence: sp.csr_array) -> NDArray[np.int8]:
-    """Return what belongs to the entries of `evidence` in the order of its transpose."""
-    matrix = sp.csr_array((bins, evidence.indices, evidence.indptr), shape=evidence.shape)
-    return np.asarray(matrix.T.tocsr().data)

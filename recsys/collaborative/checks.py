@@ -61,7 +61,8 @@ def check_config(config: CollaborativeConfig) -> None:
     """Raise ConfigError for a value out of range."""
     least = {"factors": 1, "iterations": 0, "regularization": 0, "alpha": 0, "cg_steps": 1}
     least |= {"unobserved_weight": 0, "tolerance": 0, "num_threads": 0}
-    least |= {"feature_regularization": 0, "drift_bins": 0, "drift_regularization": 0}
+    least |= {"feature_regularization": 0, "loss_every": 0, "checkpoint_every": 0}
+    least |= {"drift_bins": 0, "drift_regularization": 0}
     for key, bound in least.items():
         value = getattr(config, key)
         if not bound <= value < np.inf:

@@ -18,6 +18,9 @@ The bins are those of Koren: Collaborative filtering with temporal dynamics, KDD
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +31,9 @@ from recsys.collaborative.shards import Latent, Part, frozen
 from recsys.config import CollaborativeConfig
 from recsys.data.catalogue import NO_TIME
 
-__all__ = ["Drift", "bin_edges", "bins_of"]
+__all__ = ["Drift", "bin_edges", "bins_of", "from_latest", "with_latest"]
+
+Side = Literal["users", "items"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -66,20 +71,21 @@ class Drift:
         self._shared = (n_users, rule, config)
         self._backend = backend
         self.biases: Parts = backend.map(no_biases, items, shared=(config.drift_bins,))
-        """Per worker a `Latent` whose vectors are d, (n, T)."""
+        """Per worker a `Latent` whose vectors are d, (n, padded T), and which has no biases."""
 
-    def fit(
-        self, user_parts: Parts, item_parts: Parts, users: Parts, items: Parts
-    ) -> tuple[Parts, Parts]:
-        """Take the exact step; return the evidence with what the new d take from its targets."""
-        backend = self._backend
-        shared = (backend.publish(users), *self._shared)
-        self.biases = backend.map(least_biases, item_parts, items, shared=shared)
-        users_shared = (backend.publish(self.biases),)
-        return (
-            backend.map(with_offsets_of_columns, user_parts, shared=users_shared),
-            backend.map(with_offsets_of_rows, item_parts, self.biases),
-        )
+    def fit(self, item_parts: Parts, items: Parts, users: Parts) -> Parts:
+        """Take the exact step, `users` being what every worker was sent; return the new d."""
+        parts = (item_parts, items, users)
+        self.biases = self._backend.map(least_biases, *parts, shared=self._shared)
+        return self.biases
+
+    def seen(self, parts: dict[Side, Parts], sent: Parts) -> dict[Side, Parts]:
+        """Return the evidence with the d of each entry; `sent` are those that listeners met."""
+        backend, shared = self._backend, self._shared[-1:]
+        return {
+            "users": backend.map(with_offsets_of_columns, parts["users"], sent, shared=shared),
+            "items": backend.map(with_offsets_of_rows, parts["items"], self.biases),
+        }
 
     def loss(self, items: Parts) -> float:
         """Return w0 n / T |d_i|^2 + lambda_d |d_i|^2, summed over the items."""
@@ -87,10 +93,21 @@ class Drift:
         return float(sum(self._backend.gather(parts)))
 
 
+def with_latest(items: Latent, own: Latent, n_bins: int) -> Latent:
+    """Return items with the biases of their latest bin."""
+    return Latent(items.factors, items.biases + own.factors[:, n_bins - 1])
+
+
+def from_latest(own: Latent, n_bins: int) -> Latent:
+    """Return d counted from the latest bin's, (n, T)."""
+    latest = own.factors[:, n_bins - 1 : n_bins]
+    return Latent(own.factors[:, :n_bins] - latest, own.biases)
+
+
 def no_biases(part: Part, n_bins: int) -> Latent:
     """Return zeros."""
     n = part.rows.indptr.size - 1
-    return Latent(np.zeros((n, n_bins), np.float32), np.zeros(n, np.float32))
+    return Latent(np.zeros((n, kernels.padded(n_bins)), np.float32), np.zeros(n, np.float32))
 
 
 def least_biases(
@@ -102,33 +119,39 @@ def least_biases(
     config: CollaborativeConfig,
 ) -> Latent:
     """Return the minimising d of each item; see the objective above."""
-    fixed = shards.needed(blocks, part.columns)
     own = Latent(*map(frozen, latent))
     errors, weights = np.zeros((2, len(own.biases), config.drift_bins))
+    for stripe in part.stripes:
+        fixed = shards.fixed_rows(blocks, part, stripe, config)
 
-    def run(first: int, last: int) -> None:
-        kernels.bin_sums(part.rows, first, last, rule, *fixed, *own, errors, weights)
+        def run(first: int, last: int, fixed: Latent = fixed) -> None:
+            kernels.bin_sums(part.rows, first, last, rule, *fixed, *own, errors, weights)
 
-    shards.over_rows(run, part.rows, config.num_threads)
+        shards.over_rows(run, part.rows, stripe, config.num_threads)
     # Each bin by itself is a ratio; the multiplier makes an item's add up to zero.
     curvature = np.maximum(weights + _ridges(part, n_users, rule, config)[:, None], 1e-9)
     multiplier = (errors / curvature).sum(axis=1) / (1 / curvature).sum(axis=1)
     biases = (errors - multiplier[:, None]) / curvature
-    return Latent(biases.astype(np.float32), latent.biases)
+    padded = no_biases(part, config.drift_bins)
+    padded.factors[:, : config.drift_bins] = biases
+    return padded
 
 
 def with_offsets_of_rows(part: Part, own: Latent) -> Part:
     """Return the items' evidence with the d of each entry."""
     offsets = np.empty(part.rows.values.size, np.float32)
-    kernels.bin_offsets(part.rows, frozen(own.factors), True, offsets)
+    n = part.rows.indptr.size - 1
+    kernels.bin_offsets(part.rows, 0, n, frozen(own.factors), True, offsets)
     return part._replace(rows=part.rows._replace(offsets=frozen(offsets)))
 
 
-def with_offsets_of_columns(part: Part, blocks: Blocks) -> Part:
+def with_offsets_of_columns(part: Part, blocks: Blocks, config: CollaborativeConfig) -> Part:
     """Return the listeners' evidence with the d of each entry."""
-    biases = shards.needed(blocks, part.columns).factors
     offsets = np.empty(part.rows.values.size, np.float32)
-    kernels.bin_offsets(part.rows, biases, False, offsets)
+    as_wide = replace(config, factors=config.drift_bins)
+    for stripe in part.stripes:
+        table = shards.fixed_rows(blocks, part, stripe, as_wide).factors
+        kernels.bin_offsets(part.rows, stripe.first, stripe.last, table, False, offsets)
     return part._replace(rows=part.rows._replace(offsets=frozen(offsets)))
 
 

@@ -292,9 +292,11 @@ def bin_sums(
 
 
 @compiled
-def bin_offsets(rows: Sparse, table: Floats, of_rows: bool, offsets: Floats) -> None:
+def bin_offsets(
+    rows: Sparse, first: int, last: int, table: Floats, of_rows: bool, offsets: Floats
+) -> None:
     """Fill in each entry's number in `table` (n, n_bins), by its row or by its column."""
-    for u in range(rows.indptr.size - 1):
+    for u in range(first, last):
         for j in range(rows.indptr[u], rows.indptr[u + 1]):
             place = u if of_rows else rows.indices[j]
             offsets[j] = table[place, rows.bins[j]] if rows.bins[j] >= 0 else np.float32(0)

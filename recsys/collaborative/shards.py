@@ -1,8 +1,9 @@
 """What one worker does with its rows in a half-step: plain functions on parts of arrays.
 
-Enters: a `Part` of the evidence, a `Latent` of factors, blocks of the fixed side. Leaves: a renewed
-`Latent`, or something small to be summed. A function that renews a `Latent` overwrites it where it
-is writeable, that is, where the worker owns the memory; so a training holds each factor once.
+Enters: a `Part` of the evidence, a `Latent` of factors, blocks of the fixed side (who sends which
+is settled in `recsys.collaborative.routes`). Leaves: a renewed `Latent`, or something small to be
+summed. A function that renews a `Latent` overwrites it where it is writeable, that is, where the
+worker owns the memory; so a training holds each factor once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recsys.backend import Blocks
@@ -26,13 +26,13 @@ __all__ = [
     "CHUNK",
     "Latent",
     "Part",
+    "Stripe",
     "balanced",
-    "cut",
+    "fixed_rows",
     "frozen",
     "given_start",
     "gram",
     "in_threads",
-    "needed",
     "observed",
     "over_rows",
     "pad",
@@ -59,11 +59,28 @@ class Latent(NamedTuple):
     biases: Floats
 
 
+class Stripe(NamedTuple):
+    """Rows that are solved together; column j of their evidence is ``places[j]`` of what is read.
+
+    A worker copies the fixed rows of one stripe at a time, so that it never holds all of them.
+    """
+
+    first: int
+    last: int
+    places: NDArray[np.int32]
+    """Ascending places in `Part.reads`."""
+
+
 class Part(NamedTuple):
-    """One worker's rows of evidence; column j of `rows` is fixed row ``columns[j]``."""
+    """One worker's rows of evidence, and where the fixed rows that they name are found."""
 
     rows: Sparse
-    columns: NDArray[np.int32]
+    reads: NDArray[np.int32]
+    """Rows in the blocks that come, those of the first sender first."""
+    cuts: NDArray[np.int64]
+    """(n_senders + 1,) where in `reads` each sender's begin."""
+    stripes: tuple[Stripe, ...]
+    """Cover all rows, in order."""
 
 
 def random_start(
@@ -133,32 +150,36 @@ def solve_part(
 
     `prior` is where they are drawn to: (n_rows, width), or one row of zeros for all.
     """
-    fixed = needed(blocks, part.columns)
     factors = np.require(latent.factors, requirements=["C", "W"])
     biases = np.require(latent.biases, requirements=["C", "W"])
     ridges, bias_ridges = ridges_of(part.rows, rule, config)
-    half = HalfStep(rule, dense, *fixed, ridges, bias_ridges, frozen(prior), relaxation)
+    for stripe in part.stripes:
+        fixed = fixed_rows(blocks, part, stripe, config)
+        half = HalfStep(rule, dense, *fixed, ridges, bias_ridges, frozen(prior), relaxation)
 
-    def run(first: int, last: int) -> None:
-        if config.solver == "cholesky":
-            solvers.solve_cholesky(part.rows, first, last, half, factors, biases)
-        else:
-            solvers.solve_cg(part.rows, first, last, half, factors, biases, config.cg_steps)
+        def run(first: int, last: int, half: HalfStep = half) -> None:
+            if config.solver == "cholesky":
+                solvers.solve_cholesky(part.rows, first, last, half, factors, biases)
+            else:
+                solvers.solve_cg(part.rows, first, last, half, factors, biases, config.cg_steps)
 
-    over_rows(run, part.rows, config.num_threads)
+        over_rows(run, part.rows, stripe, config.num_threads)
     return Latent(factors, biases)
 
 
 def observed(
     part: Part, latent: Latent, blocks: Blocks, rule: Rule, config: CollaborativeConfig
 ) -> float:
-    fixed = needed(blocks, part.columns)
     own = Latent(*map(frozen, latent))
+    total = 0.0
+    for stripe in part.stripes:
+        fixed = fixed_rows(blocks, part, stripe, config)
 
-    def run(first: int, last: int) -> float:
-        return kernels.observed_loss(part.rows, first, last, rule, *fixed, *own)
+        def run(first: int, last: int, fixed: Latent = fixed) -> float:
+            return kernels.observed_loss(part.rows, first, last, rule, *fixed, *own)
 
-    return float(sum(over_rows(run, part.rows, config.num_threads)))
+        total += sum(over_rows(run, part.rows, stripe, config.num_threads))
+    return float(total)
 
 
 def penalty(
@@ -206,23 +227,26 @@ def unseen(part: Part) -> NDArray[np.bool_]:
     return np.asarray(np.diff(part.rows.indptr) == 0)
 
 
-def needed(blocks: Blocks, columns: NDArray[np.int32]) -> Latent:
-    """Read the fixed rows `columns`, one block at a time."""
-    if len(blocks) == 1 and columns.size == len(blocks[0].biases):
+def fixed_rows(blocks: Blocks, part: Part, stripe: Stripe, config: CollaborativeConfig) -> Latent:
+    """Read the fixed rows of a stripe, one block at a time."""
+    n = stripe.places.size
+    if len(blocks) == 1 and n == blocks[0].biases.size:
         return Latent(*map(frozen, blocks[0]))
-    factors: Floats | None = None
-    biases = np.empty(columns.size, np.float32)
-    first = 0
-    for number in range(len(blocks)):
+    factors = np.empty((n, kernels.padded(config.factors)), np.float32)
+    biases = np.empty(n, np.float32)
+    senders = np.searchsorted(stripe.places, part.cuts).tolist()
+    for number, (begin, end) in enumerate(pairwise(senders)):
+        if begin == end:
+            continue
         block: Latent = blocks[number]
-        if factors is None:
-            factors = np.empty((columns.size, block.factors.shape[1]), np.float32)
-        last = first + block.biases.size
-        a, b = np.searchsorted(columns, [first, last])
-        factors[a:b] = block.factors[columns[a:b] - first]
-        biases[a:b] = block.biases[columns[a:b] - first]
-        first = last
-    assert factors is not None
+
+        def copy(first: int, last: int, block: Latent = block) -> None:
+            rows = part.reads[stripe.places[first:last]]
+            # With another mode numpy would go through a buffer of its own.
+            np.take(block.factors, rows, axis=0, out=factors[first:last], mode="clip")
+            np.take(block.biases, rows, out=biases[first:last], mode="clip")
+
+        in_threads(copy, [*range(begin, end, CHUNK), end], config.num_threads)
     return Latent(frozen(factors), frozen(biases))
 
 
@@ -235,9 +259,12 @@ def ridges_of(rows: Sparse, rule: Rule, config: CollaborativeConfig) -> tuple[Fl
     return frozen(ridges), frozen(ridges if rule.explicit else np.zeros_like(ridges))
 
 
-def over_rows(run: Callable[[int, int], T], rows: Sparse, num_threads: int) -> list[T]:
-    """Run ``run(first, last)`` over all rows in ranges of like cost."""
-    return in_threads(run, balanced(rows.indptr, 64).tolist(), num_threads)
+def over_rows(
+    run: Callable[[int, int], T], rows: Sparse, stripe: Stripe, num_threads: int
+) -> list[T]:
+    """Run ``run(first, last)`` over the rows of a stripe in ranges of like cost."""
+    bounds = stripe.first + balanced(rows.indptr[stripe.first : stripe.last + 1], 64)
+    return in_threads(run, bounds.tolist(), num_threads)
 
 
 def _chunks(latent: Latent) -> list[int]:
@@ -255,37 +282,12 @@ def in_threads(run: Callable[[int, int], T], bounds: list[int], num_threads: int
         return list(pool.map(run, bounds[:-1], bounds[1:]))
 
 
-def balanced(indptr: NDArray[Any], n_parts: int) -> NDArray[np.int64]:
+def balanced(indptr: NDArray[np.integer], n_parts: int) -> NDArray[np.int64]:
     """Cut rows into `n_parts` ranges of about equal cost; return the n_parts + 1 bounds."""
     # A row costs about as much as some entries even where it has few.
     cost = indptr.astype(np.int64) + 8 * np.arange(indptr.size, dtype=np.int64)
-    inner = np.searchsorted(cost, np.linspace(0, cost[-1], n_parts + 1)[1:-1])
+    inner = np.searchsorted(cost, np.linspace(cost[0], cost[-1], n_parts + 1)[1:-1])
     return np.concatenate([[0], inner, [indptr.size - 1]]).astype(np.int64)
-
-
-def cut(
-    matrix: sp.csr_array, bins: NDArray[np.int8], first: int, last: int, *, whole: bool
-) -> Part:
-    """Cut rows `first` to `last` out; `whole` keeps all columns, else only those in use.
-
-    `bins` are the entries' (nnz,), or none.
-    """
-    begin, end = matrix.indptr[first], matrix.indptr[last]
-    indices = matrix.indices[begin:end]
-    if whole:
-        columns = np.arange(matrix.shape[1], dtype=np.int32)
-    else:
-        used, indices = np.unique(indices, return_inverse=True)  # type: ignore[assignment]
-        columns = used.astype(np.int32)
-    return Part(
-        Sparse(
-            frozen(matrix.indptr[first : last + 1].astype(np.int64) - begin),
-            frozen(indices.astype(np.int32, copy=False)),
-            frozen(matrix.data[begin:end]),
-            frozen(bins[begin:end]),
-        ),
-        frozen(columns),
-    )
 
 
 def pad(latent: Latent) -> Latent:

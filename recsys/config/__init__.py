@@ -20,10 +20,12 @@ from recsys.config.stages import (
     EnsembleConfig,
     EvaluationConfig,
     InteractionsConfig,
+    NetworkConfig,
     ServingConfig,
     SlicesConfig,
     TextConfig,
     TuneConfig,
+    WeeklyConfig,
 )
 from recsys.errors import ConfigError, nearest
 
@@ -35,10 +37,12 @@ __all__ = [
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
+    "NetworkConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
     "TuneConfig",
+    "WeeklyConfig",
     "load_config",
 ]
 
@@ -52,7 +56,9 @@ class Config:
     crawl: CrawlConfig = field(default_factory=CrawlConfig)
     text: TextConfig = field(default_factory=TextConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    weekly: WeeklyConfig = field(default_factory=WeeklyConfig)
     slices: SlicesConfig = field(default_factory=SlicesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)

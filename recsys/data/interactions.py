@@ -18,15 +18,20 @@ from scipy.sparse import csr_array
 from recsys.config import InteractionsConfig
 from recsys.data.arrays import ArraySink, ArraySource, read_csr, write_csr
 from recsys.data.catalogue import Catalogue
-from recsys.data.events import NO_TIME, Events, read_events
+from recsys.data.events import NO_TIME, Events, kind_code, read_events
+from recsys.data.tables import EVENT_KINDS
 
 __all__ = [
+    "HEARD_KINDS",
     "NO_TIME",
     "Events",
     "Interactions",
     "build_interactions",
     "latest_times",
+    "mean_of_totals",
+    "other_evidence",
     "read_events",
+    "stream_counts",
     "transform_streams",
 ]
 
@@ -34,7 +39,9 @@ Number = TypeVar("Number", bound=np.generic)
 
 _MS_PER_DAY = 86_400_000.0
 _ARTIST_KINDS = ("artist_visit", "follow")
-_HEARD_KINDS = ("stream", "save", "playlist_add", "skip", "rating")
+HEARD_KINDS = ("stream", "save", "playlist_add", "skip", "rating")
+"""Kinds of event after which a listener knows an item."""
+_VECTORS = ("streamed", "last_played", "counted_at")
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Interactions:
     """(n_users, n_items) float32, r = w+ - w-; no stored zeros."""
     plays: csr_array
     """(n_users, n_items) float32 stream counts above 0, neither weighted nor decayed."""
+    streamed: NDArray[np.float32]
+    """(plays.nnz,) the same counts as evidence has them before g: by share played, decayed."""
     last_played: NDArray[np.int64]
     """(plays.nnz,) milliseconds since 1970 of the last stream, NO_TIME where untimed."""
     ratings: csr_array
@@ -54,6 +63,8 @@ class Interactions:
     saved, rated or put on a playlist, and every item of the same recording."""
     follows: csr_array
     """(n_users, n_artists) float32 ones."""
+    counted_at: NDArray[np.int64]
+    """(1,) milliseconds since 1970 from which decay counts back."""
 
     def write(self, sink: ArraySink) -> None:
         """Store every array under ``interactions/``."""
@@ -70,7 +81,7 @@ class Interactions:
         values: dict[str, Any] = {}
         for field in fields(cls):
             name = f"interactions/{field.name}"
-            is_vector = field.name == "last_played"
+            is_vector = field.name in _VECTORS
             values[field.name] = source.array(name) if is_vector else read_csr(source, name)
         return cls(**values)
 
@@ -100,13 +111,38 @@ def build_interactions(
     rated = _Pairs(ratings.user, ratings.item, (n_users, n_items))
     followed = _Pairs(follows.user, follows.artist, (n_users, n_artists))
     latest = int(events.at.max(initial=0)) if now_ms is None else now_ms
+    streamed = played.sum(stream_counts(streams, catalogue, config, latest)).data
+    counts = played.matrix(streamed)
+    others = other_evidence(events, config, latest)
+    total = (config.stream * played.matrix(transform_streams(counts, config))).tocsr()
     return Interactions(
-        evidence=_evidence(events, catalogue, config, latest),
+        evidence=_evidence(total, events, others, catalogue),
         plays=played.sum(streams.value),
+        streamed=streamed.astype(np.float32),
         last_played=played.last(streams.at),
         ratings=rated.matrix(rated.last(ratings.value)),
-        heard=_heard(events.take(on_item & events.of_kind(*_HEARD_KINDS)), catalogue),
+        heard=_heard(events.take(on_item & events.of_kind(*HEARD_KINDS)), catalogue),
         follows=followed.matrix(np.ones(followed.n, np.float32)),
+        counted_at=np.array([latest]),
+    )
+
+
+def stream_counts(
+    streams: Events, catalogue: Catalogue, config: InteractionsConfig, now_ms: int
+) -> NDArray[np.float64]:
+    """Return (n,) what each stream adds to the count that g transforms."""
+    return _weights(streams, config, now_ms) * streams.value * _share(streams, catalogue, config)
+
+
+def other_evidence(events: Events, config: InteractionsConfig, now_ms: int) -> NDArray[np.float64]:
+    """Return (n,) what each event adds to r, 0 for streams; an artist's is for all their items."""
+    factor = np.zeros(len(EVENT_KINDS))
+    for kind in ("save", "playlist_add", "artist_visit", "follow", "rating"):
+        factor[kind_code(kind)] = getattr(config, kind)
+    factor[kind_code("skip")] = -config.skip
+    stars = events.of_kind("rating") * np.float64(config.neutral_stars)
+    return np.asarray(
+        factor[events.kind] * _weights(events, config, now_ms) * (events.value - stars)
     )
 
 
@@ -142,39 +178,28 @@ def latest_times(events: Events, catalogue: Catalogue, matrix: csr_array) -> NDA
 
 
 def _evidence(
-    events: Events, catalogue: Catalogue, config: InteractionsConfig, now_ms: int
+    streams: csr_array, events: Events, others: NDArray[np.float64], catalogue: Catalogue
 ) -> csr_array:
-    """Return (n_users, n_items) float32 r = w+ - w-."""
-    shape = (catalogue.n_users, catalogue.n_items)
-    weight = _decay(events.at, config.half_life_days, now_ms)
-    weight *= np.where(events.organic, 1.0, config.recommended)
-
-    def of_items(kind: str, values: NDArray[np.float64]) -> csr_array:
-        rows = np.flatnonzero(events.of_kind(kind) & (events.item >= 0))
-        return _Pairs(events.user[rows], events.item[rows], shape).sum(values[rows])
-
-    def of_artists(kind: str, values: NDArray[np.float64]) -> csr_array:
-        rows = np.flatnonzero(events.of_kind(kind) & (events.artist >= 0))
-        by_artist = (catalogue.n_users, catalogue.n_artists)
-        return _Pairs(events.user[rows], events.artist[rows], by_artist).sum(values[rows])
-
-    streams = of_items("stream", weight * events.value * _share(events, catalogue, config))
-    streams.data = transform_streams(streams, config)
-    artists = config.artist_visit * of_artists("artist_visit", weight * events.value)
-    artists = artists + config.follow * of_artists("follow", weight * events.value)
-    stars = weight * (events.value - np.float64(config.neutral_stars))
-    total = (
-        config.stream * streams
-        + config.save * of_items("save", weight * events.value)
-        + config.playlist_add * of_items("playlist_add", weight * events.value)
-        + config.rating * of_items("rating", stars)
-        - config.skip * of_items("skip", weight * events.value)
-        + artists @ _spread(catalogue)
-    ).tocsr()
+    """Return (n_users, n_items) float32 r: weighted streams, and what `others` add."""
+    about_artist = events.of_kind("artist_visit", "follow") & (events.artist >= 0)
+    about_item = (events.item >= 0) & ~events.of_kind("artist_visit", "follow", "stream")
+    artists = _Pairs(
+        events.user[about_artist],
+        events.artist[about_artist],
+        (streams.shape[0], catalogue.n_artists),
+    ).sum(others[about_artist])
+    items = _Pairs(events.user[about_item], events.item[about_item], streams.shape)
+    total = (streams + items.sum(others[about_item]) + artists @ _spread(catalogue)).tocsr()
     evidence = csr_array(total, dtype=np.float32)
     evidence.eliminate_zeros()
     evidence.sort_indices()
     return evidence
+
+
+def _weights(events: Events, config: InteractionsConfig, now_ms: int) -> NDArray[np.float64]:
+    """Return (n,) decay, times the factor of what a recommendation brought about."""
+    decay = _decay(events.at, config.half_life_days, now_ms)
+    return np.asarray(decay * np.where(events.organic, 1.0, config.recommended))
 
 
 def _decay(at: NDArray[np.int64], half_life_days: float, now_ms: int) -> NDArray[np.float64]:
@@ -195,19 +220,30 @@ def _share(events: Events, catalogue: Catalogue, config: InteractionsConfig) -> 
     return np.asarray(np.minimum(share, 1.0))
 
 
-def transform_streams(streams: csr_array, config: InteractionsConfig) -> NDArray[np.float64]:
-    """Return (nnz,) g(n) of summed stream counts."""
+def transform_streams(
+    streams: csr_array, config: InteractionsConfig, *, mean_total: float | None = None
+) -> NDArray[np.float64]:
+    """Return (nnz,) g(n) of summed stream counts.
+
+    `mean_total` is the mean listener's total, which BM25 compares with; default: that of `streams`.
+    """
     counts = streams.data
     if config.transform == "linear":
         return np.asarray(counts)
     if config.transform == "log":
         return np.asarray(np.log1p(counts))
     totals = np.asarray(streams.sum(axis=1))
-    active = totals > 0
-    relative = totals / totals[active].mean() if active.any() else totals
+    mean = mean_of_totals(streams) if mean_total is None else mean_total
+    relative = totals / mean
     per_count = np.repeat(relative, np.diff(streams.indptr))
     k1, b = config.bm25_k1, config.bm25_b
     return np.asarray(counts * (k1 + 1) / (counts + k1 * (1 - b + b * per_count)))
+
+
+def mean_of_totals(streams: csr_array) -> float:
+    """Return the mean of the rows' sums, of those rows that have any; 1 where none has."""
+    totals = np.asarray(streams.sum(axis=1))
+    return float(totals[totals > 0].mean()) if (totals > 0).any() else 1.0
 
 
 def _spread(catalogue: Catalogue) -> csr_array:

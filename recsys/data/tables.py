@@ -2,7 +2,8 @@
 
 One Arrow schema per table. A field that is not nullable and has no default is required of every
 import; a column that is wholly default may be absent from a file. External ids are strings
-everywhere. No table has a ``private`` column: private rows are dropped at the door.
+everywhere. No table has a ``private`` column: private rows are dropped at the door. A deleted
+listener is remembered by the hash of their id only (`tombstones`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class TableSpec:
     without a key (events have no need of an event_id) stands for itself."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Values of the columns that an import may leave out or leave empty."""
+    listener: str | None = None
+    """The column that names a listener, if there is one; a deleted listener's rows are hidden."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -42,9 +45,13 @@ class TableSpec:
 
 
 def _table(
-    name: str, *fields: pa.Field, key: tuple[str, ...] = (), defaults: dict[str, Any] | None = None
+    name: str,
+    *fields: pa.Field,
+    key: tuple[str, ...] = (),
+    defaults: dict[str, Any] | None = None,
+    listener: str | None = None,
 ) -> TableSpec:
-    return TableSpec(name, pa.schema(fields), key, defaults or {})
+    return TableSpec(name, pa.schema(fields), key, defaults or {}, listener)
 
 
 def _required(name: str, type: pa.DataType) -> pa.Field:
@@ -66,6 +73,7 @@ _SPECS = (
         _required("organic", pa.bool_()),
         key=("event_id",),
         defaults={"value": 1.0, "organic": True},
+        listener="user_id",
     ),
     _table(
         "items",
@@ -113,18 +121,27 @@ _SPECS = (
         pa.field("owner_id", pa.string()),
         _required("item_ids", _STRINGS),
         key=("collection_id",),
+        listener="owner_id",
     ),
     _table(
         "descriptors",
         _required("item_id", pa.string()),
         _required("audio_hash", pa.string()),
         pa.field("tempo_bpm", pa.float64()),
+        pa.field("runner_up_bpm", pa.float64()),
+        pa.field("beats_s", pa.list_(pa.float64())),
         pa.field("key", pa.string()),
         pa.field("mode", pa.string()),
         pa.field("time_signature", pa.string()),
         pa.field("loudness_lufs", pa.float64()),
         pa.field("confidences", _CONFIDENCES),
         key=("item_id",),
+    ),
+    _table(
+        "tombstones",
+        _required("user_hash", pa.string()),
+        _required("at", _TIME),
+        key=("user_hash",),
     ),
 )
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.data.interactions import Interactions
-from recsys.retrieval.exact import ExactIndex
+from recsys.retrieval import index_of
 
 __all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "profiles", "unit"]
 
@@ -59,6 +59,8 @@ class Space:
     above
         Items that do not score above this are not found. 0 suits unit vectors: what lies at a right
         angle to a taste says nothing about it.
+    graph
+        As of `recsys.retrieval.catalogue_graph`; None searches exactly.
     """
 
     def __init__(
@@ -67,10 +69,11 @@ class Space:
         biases: NDArray[np.float32] | None = None,
         *,
         above: float = -np.inf,
+        graph: NDArray[np.int32] | None = None,
     ) -> None:
         self.vectors = vectors
         self.above = above
-        self.index = ExactIndex(vectors, biases)
+        self.index = index_of(vectors, biases, graph=graph)
         self.known: NDArray[np.bool_] = np.asarray((vectors != 0).any(axis=1))
 
     def search(

@@ -7,9 +7,10 @@ sentences, weekly.py freezes a Discover Weekly for its week, similar.py finds ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import isfinite
+from time import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,11 @@ from recsys.bundle import Bundle
 from recsys.collaborative.factors import Factors
 from recsys.config import Config, EnsembleConfig
 from recsys.data.catalogue import Catalogue
-from recsys.data.interactions import Interactions, transform_streams
+from recsys.data.continuation import continued
+from recsys.data.interactions import Events, Interactions, mean_of_totals, transform_streams
+from recsys.ensemble.blend import Blend
 from recsys.ensemble.candidates import Listeners, Popularity, Space, played_by, positive, profiles
+from recsys.ensemble.discover import make_weekly, still_there
 from recsys.ensemble.lists import SOURCES, ListMaker, choose_weights
 from recsys.ensemble.reasons import Reasons, inner_products
 from recsys.ensemble.similar import Neighbourhoods
@@ -31,8 +35,6 @@ from recsys.text.model import TextModel
 
 __all__ = ["SOURCES", "HybridRecommender", "Recommendation"]
 
-_WEEKLY_K = 30
-_WEEKS_REMEMBERED = 4
 _TERMS_CACHED = 100_000
 """Pairs of artists whose shared terms are kept in memory."""
 
@@ -68,6 +70,8 @@ class HybridRecommender:
         Its name.
     config
         The configuration that it was trained by.
+    graphs
+        Per model the graph of its items, where the catalogue is large enough for one.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class HybridRecommender:
         shelf: Shelf,
         version: str,
         config: Config,
+        graphs: Mapping[str, NDArray[np.int32]] | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.interactions = interactions
@@ -91,12 +96,15 @@ class HybridRecommender:
         self.config = config
         self._shelf = shelf
         self._spaces: dict[str, Space] = {}
+        graph = (graphs or {}).get
         if factors is not None:
-            self._spaces["collaborative"] = Space(factors.item_factors, factors.item_biases)
+            self._spaces["collaborative"] = Space(
+                factors.item_factors, factors.item_biases, graph=graph("collaborative")
+            )
         if text is not None:
-            self._spaces["text"] = Space(text.item_vectors, above=0.0)
+            self._spaces["text"] = Space(text.item_vectors, above=0.0, graph=graph("text"))
         if audio is not None:
-            self._spaces["audio"] = Space(audio.item_vectors, above=0.0)
+            self._spaces["audio"] = Space(audio.item_vectors, above=0.0, graph=graph("audio"))
         listeners = played_by(interactions)
         self._popularity = Popularity(np.diff(listeners.indptr))
         self._neighbourhoods = Neighbourhoods(
@@ -124,6 +132,11 @@ class HybridRecommender:
             shelf=Shelf(bundle.folder),
             version=bundle.version,
             config=settings,
+            graphs={
+                name: bundle.array(f"neighbours/{name}")
+                for name in trained
+                if f"neighbours/{name}" in bundle
+            },
         )
 
     @property
@@ -158,6 +171,7 @@ class HybridRecommender:
         *,
         weights: Mapping[str, float] | None = None,
         kind: str | None = None,
+        since: Events | None = None,
     ) -> list[Recommendation]:
         """Return up to `k` items that a listener never heard, best first.
 
@@ -170,16 +184,18 @@ class HybridRecommender:
             a source that the version lacks has no effect.
         kind
             Kind of item; by default `default_kind`.
+        since
+            What the listener did after this version was trained; it counts as if it had been
+            there, and a listener whom the version does not know is served from it alone.
 
         Raises
         ------
         NotFoundError
-            For a listener or kind that this version does not know.
+            For a kind that this version does not know, and for a listener without any history.
         UsageError
             For a `k` below 1 and for unusable weights.
         """
-        row = self.catalogue.users.require(user_id)
-        return self._recommend(self._listeners(np.array([row])), k, weights=weights, kind=kind)
+        return self._recommend(self._listener(user_id, since), k, weights=weights, kind=kind)
 
     def recommend_history(
         self,
@@ -199,26 +215,27 @@ class HybridRecommender:
         listener = self._without_account(history)
         return self._recommend(listener, k, weights=weights, kind=kind)
 
-    def weekly(self, user_id: str, week: str) -> list[Recommendation]:
+    def weekly(
+        self, user_id: str, week: str, *, since: Events | None = None
+    ) -> list[Recommendation]:
         """Return a listener's 30 items of one ISO week (``2026-W47``).
 
         Made at the first call and the same from then on, whatever version answers. Holds nothing
-        that the four weeks before held.
+        that the four weeks before held. `since` is as in `recommend`.
         """
-        return [Recommendation(**item) for item in self.weekly_list(user_id, week).items]
+        return [Recommendation(**item) for item in self.weekly_list(user_id, week, since).items]
 
-    def weekly_list(self, user_id: str, week: str) -> WeeklyList:
-        """Return what `weekly` does as it is kept, with the version that made it."""
-        row = self.catalogue.users.require(user_id)
-        before = weeks_before(week, _WEEKS_REMEMBERED)
+    def weekly_list(self, user_id: str, week: str, since: Events | None = None) -> WeeklyList:
+        """Return what `weekly` does as it is kept, with the version that made it.
+
+        Only an item that may not be played any more leaves a kept list.
+        """
+        weeks_before(week, 1)  # refuses what is no week
         kept = self._shelf.find(user_id, week)
         if kept is None:
-            shown = self.catalogue.items.rows(self._shelf.shown(user_id, before))
-            again = self._same_recordings(shown[shown >= 0])
-            made = self._recommend(self._listeners(np.array([row])).knowing(again), _WEEKLY_K)
-            items = [asdict(entry) for entry in made]
-            kept = self._shelf.keep(WeeklyList(user_id, week, self.version, items))
-        return kept
+            listener = self._listener(user_id, since)
+            kept = self._shelf.keep(make_weekly(self, self._shelf, [user_id], listener, week)[0])
+        return still_there(kept, self.catalogue, int(time() * 1000))
 
     def rank(
         self,
@@ -240,7 +257,7 @@ class HybridRecommender:
         scores = np.full((len(users), k), -np.inf)
         size = make.batch_size(k)
         for start in range(0, len(users), size):
-            batch = self._listeners(users[start : start + size])
+            batch = self.listeners(users[start : start + size])
             part = slice(start, start + size)
             items[part], scores[part] = make(batch, k).padded(len(batch), k)
         return items, scores
@@ -270,6 +287,13 @@ class HybridRecommender:
         pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
         return [(ids[row], score) for row, score in pairs if row >= 0]
 
+    def in_common(self, item_id: str, other_id: str) -> str:
+        """Return what two recordings share, as "both 92 BPM, D minor, 6/8"; "" where nothing."""
+        if self.audio is None or self.audio.descriptors is None:
+            return ""
+        items = self.catalogue.items
+        return self.audio.descriptors.in_common(items.require(item_id), items.require(other_id))
+
     def neighbours(
         self, kind: str, rows: NDArray[np.integer], k: int, *, by: str = "hybrid"
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -287,14 +311,43 @@ class HybridRecommender:
         kind: str | None = None,
     ) -> list[Recommendation]:
         """Make one listener's list with its reasons."""
-        make = self._list_maker(weights, kind, capped=True)
-        lists = make(listener, self._checked(k))
-        signals = [dict(zip(make.weights, row, strict=True)) for row in lists.signals.tolist()]
-        reasons = self._reasons.sentences(listener.history, listener.heard, lists.item, signals)
-        return [
-            self._entry(rank, *parts)
-            for rank, parts in enumerate(zip(lists.item.tolist(), signals, reasons), start=1)
-        ]
+        lists = self._list_maker(weights, kind, capped=True)(listener, self._checked(k))
+        return self.told(listener, lists)[0]
+
+    def ranked(self, listeners: Listeners, k: int) -> Blend:
+        """Return up to `k` entries for each listener, by the configured weights and rules."""
+        k = self._checked(k)
+        make = self._list_maker(None, None, capped=True)
+        size = make.batch_size(k)
+        if len(listeners) <= size:
+            return make(listeners, k)
+        parts = []
+        for start in range(0, len(listeners), size):
+            rows = np.arange(start, min(start + size, len(listeners)))
+            part = make(listeners.take(rows), k)
+            parts.append(replace(part, listener=part.listener + start))
+        return Blend.join(parts)
+
+    def told(self, listeners: Listeners, lists: Blend) -> list[list[Recommendation]]:
+        """Return each listener's entries with titles, signals and reasons."""
+        bounds = np.searchsorted(lists.listener, np.arange(len(listeners) + 1))
+        names = choose_weights(self._spaces, self.config.ensemble, None)
+        told = []
+        for listener in range(len(listeners)):
+            part = slice(bounds[listener], bounds[listener + 1])
+            items = lists.item[part]
+            signals = [dict(zip(names, row, strict=True)) for row in lists.signals[part].tolist()]
+            row = [listener]
+            reasons = self._reasons.sentences(
+                listeners.history[row], listeners.heard[row], items, signals
+            )
+            told.append(
+                [
+                    self._entry(rank, *parts)
+                    for rank, parts in enumerate(zip(items.tolist(), signals, reasons), start=1)
+                ]
+            )
+        return told
 
     def _entry(
         self, rank: int, item: int, signals: dict[str, float], reasons: list[str]
@@ -331,7 +384,33 @@ class HybridRecommender:
             raise UsageError(f"k: want 1 or more, got {k}")
         return min(k, self.catalogue.n_items)
 
-    def _listeners(self, users: NDArray[np.integer]) -> Listeners:
+    def _listener(self, user_id: str, since: Events | None) -> Listeners:
+        """Return one listener, as the version knows them and as they went on."""
+        if since is None or not len(since):
+            return self.listeners(np.array([self.catalogue.users.require(user_id)]))
+        theirs = continued(
+            self.interactions,
+            self.catalogue.users.row(user_id),
+            since,
+            self.catalogue,
+            self.config.interactions,
+            mean_streams=self._mean_streams,
+        )
+        history = positive(theirs.evidence)
+        queries = self._profiles(history)
+        if self.factors is not None:
+            explicit = self.config.collaborative.feedback == "explicit"
+            matrix = theirs.ratings if explicit else theirs.evidence
+            queries["collaborative"] = self.factors.fold_in(matrix)[0]
+        return Listeners(history, theirs.heard, queries)
+
+    @cached_property
+    def _mean_streams(self) -> float:
+        plays = self.interactions.plays
+        counts = (self.interactions.streamed, plays.indices, plays.indptr)
+        return mean_of_totals(csr_array(counts, shape=plays.shape))
+
+    def listeners(self, users: NDArray[np.integer]) -> Listeners:
         """Return known users, by row, as those for whom lists are made."""
         history = positive(self.interactions.evidence[users])
         queries = self._profiles(history)

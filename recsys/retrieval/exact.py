@@ -69,14 +69,16 @@ class ExactIndex:
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         lift = biases - biases.min() if n else biases
         # A stable order of what bounds a score, so that good thresholds come early.
-        self._order = np.argsort(-np.hypot(norms, lift), kind="stable").astype(np.int32)
-        self._vectors = np.ascontiguousarray(vectors[self._order], np.float32)
-        self._biases = np.ascontiguousarray(biases[self._order], np.float32)
-        self._norms_after = _maximum_after(norms[self._order])
-        self._biases_after = _maximum_after(self._biases)
+        self.order = np.argsort(-np.hypot(norms, lift), kind="stable").astype(np.int32)
+        """(n,) the rows in the order in which they are held."""
+        self.vectors = np.ascontiguousarray(vectors[self.order], np.float32)
+        """(n, d) in that order."""
+        self.biases = np.ascontiguousarray(biases[self.order], np.float32)
+        self._norms_after = _maximum_after(norms[self.order])
+        self._biases_after = _maximum_after(self.biases)
 
     def __len__(self) -> int:
-        return len(self._vectors)
+        return len(self.vectors)
 
     def search(
         self,
@@ -112,15 +114,15 @@ class ExactIndex:
         UsageError
             Where a shape does not fit the index, `k` is negative, or a query is not finite.
         """
-        self._check(queries, k, exclude, allowed)
+        self.check(queries, k, exclude, allowed)
         m, n = len(queries), len(self)
         rows = np.full((m, k), -1, np.int32)
         scores = np.full((m, k), -np.inf, np.float32)
         if not (m and n and k):
             return rows, scores
         queries = np.ascontiguousarray(queries, np.float32)
-        positions = None if allowed is None else np.flatnonzero(allowed[self._order])
-        excluded = _sorted_rows(exclude, m)
+        positions = None if allowed is None else np.flatnonzero(allowed[self.order])
+        excluded = sorted_rows(exclude, m)
 
         lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
         # |float32 dot - exact dot| <= rounding * |q||v|, plus the addition of the bias.
@@ -134,9 +136,9 @@ class ExactIndex:
                 lengths[start : start + _QUERIES],
                 rounding,
                 tile,
-                self._vectors,
-                self._biases,
-                self._order,
+                self.vectors,
+                self.biases,
+                self.order,
                 self._norms_after,
                 self._biases_after,
                 np.zeros(0, np.int64) if positions is None else positions,
@@ -156,14 +158,15 @@ class ExactIndex:
                 list(threads.map(run, starts))
         return rows, scores
 
-    def _check(
+    def check(
         self,
         queries: Floats,
         k: int,
         exclude: csr_array | None,
         allowed: NDArray[np.bool_] | None,
     ) -> None:
-        n, d = self._vectors.shape
+        """Raise what `search` raises."""
+        n, d = self.vectors.shape
         if queries.ndim != 2 or queries.shape[1] != d:
             raise UsageError(f"queries: want shape (m, {d}), got {queries.shape}")
         if k < 0:
@@ -187,7 +190,7 @@ def _maximum_after(values: Floats) -> NDArray[np.float64]:
     return np.maximum.accumulate(values[::-1].astype(np.float64))[::-1]
 
 
-def _sorted_rows(exclude: csr_array | None, m: int) -> tuple[NDArray[np.int64], Rows]:
+def sorted_rows(exclude: csr_array | None, m: int) -> tuple[NDArray[np.int64], Rows]:
     """Return indptr and ascending indices of `exclude`; empty rows where it is None."""
     if exclude is None:
         return np.zeros(m + 1, np.int64), np.zeros(0, np.int32)
@@ -265,7 +268,7 @@ def _search_block(
                     indices[low:high], heap_rows[query], heap_scores[query],
                 )  # fmt: skip
     for q in range(len(queries)):
-        _sort_heap(heap_rows[q], heap_scores[q])
+        sort_heap(heap_rows[q], heap_scores[q])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -284,13 +287,13 @@ def _offer(
     for c in range(len(proposed)):
         if proposed[c] + biases[c] < limit:
             continue
-        score = np.float32(_dot(query, vectors[c]) + biases[c])
-        if _better(score, names[c], heap_scores[0], heap_rows[0]):
-            if _contains(excluded, names[c]):
+        score = np.float32(dot(query, vectors[c]) + biases[c])
+        if better(score, names[c], heap_scores[0], heap_rows[0]):
+            if contains(excluded, names[c]):
                 continue
             heap_rows[0] = names[c]
             heap_scores[0] = score
-            _sink(heap_rows, heap_scores, len(heap_rows))
+            sink(heap_rows, heap_scores, len(heap_rows))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -304,7 +307,7 @@ def _reaching(products: Floats, biases: Floats, limit: float) -> int:
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _dot(a: Floats, b: Floats) -> float:
+def dot(a: Floats, b: Floats) -> float:
     total = 0.0
     for d in range(len(a)):
         total += np.float64(a[d]) * np.float64(b[d])
@@ -312,7 +315,7 @@ def _dot(a: Floats, b: Floats) -> float:
 
 
 @numba.njit(nogil=True, cache=True)
-def _better(score: np.float32, row: int, other_score: np.float32, other_row: int) -> bool:
+def better(score: np.float32, row: int, other_score: np.float32, other_row: int) -> bool:
     """Tell whether (score, row) ranks above the other; row -1 is an empty place, the worst."""
     if other_row < 0:
         return row >= 0
@@ -322,13 +325,13 @@ def _better(score: np.float32, row: int, other_score: np.float32, other_row: int
 
 
 @numba.njit(nogil=True, cache=True)
-def _sink(rows: Rows, scores: Floats, size: int) -> None:
+def sink(rows: Rows, scores: Floats, size: int) -> None:
     """Restore the heap (worst at the root) after its root was replaced."""
     place = 0
     while True:
         worst, child = place, 2 * place + 1
         for c in (child, child + 1):
-            if c < size and _better(scores[worst], rows[worst], scores[c], rows[c]):
+            if c < size and better(scores[worst], rows[worst], scores[c], rows[c]):
                 worst = c
         if worst == place:
             return
@@ -338,16 +341,16 @@ def _sink(rows: Rows, scores: Floats, size: int) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def _sort_heap(rows: Rows, scores: Floats) -> None:
+def sort_heap(rows: Rows, scores: Floats) -> None:
     """Turn a heap into a list, best first: move the worst to the end, again and again."""
     for size in range(len(rows) - 1, 0, -1):
         rows[0], rows[size] = rows[size], rows[0]
         scores[0], scores[size] = scores[size], scores[0]
-        _sink(rows, scores, size)
+        sink(rows, scores, size)
 
 
 @numba.njit(nogil=True, cache=True)
-def _contains(rows: Rows, row: int) -> bool:
+def contains(rows: Rows, row: int) -> bool:
     """Tell whether ascending rows hold row."""
     place = np.searchsorted(rows, row)
     return bool(place < len(rows) and rows[place] == row)

@@ -1,9 +1,10 @@
-"""The version that answers: the one that ACTIVE names, followed while it changes.
+"""The versions that answer: the one that ACTIVE names, followed while it changes, and a rival.
 
-Enters: a folder of versions. Leaves: one `Version` at a time. A background thread reads the small
-file ACTIVE; where it names another version, that one is loaded and warmed beside the old, and then
-one reference is swapped, so a request sees the old version or the new and never a mixture. A
-version that cannot be loaded leaves the old one in place and says why.
+Enters: a folder of versions. Leaves: one `Version` at a time for each listener. A background thread
+looks at the small files ACTIVE, EXPERIMENT and keys.json; where they name another version, or one
+was rewritten because a listener was deleted, it is loaded and warmed beside the old, and then one
+reference is swapped, so a request sees the old version or the new and never a mixture. A version
+that cannot be loaded leaves the old one in place and says why.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from numpy.typing import NDArray
 
 from recsys.bundle import Bundle, Models
 from recsys.ensemble.recommender import HybridRecommender
+from recsys.errors import RecsysError
+from recsys.serving.experiment import Experiment, running
 from recsys.serving.problems import NotReadyError
 from recsys.serving.search import Names
+from recsys.serving.security import KeyRing
 
 __all__ = ["Live", "Version"]
 
 _log = logging.getLogger(__name__)
+_WARM_LISTS = 3
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,17 @@ class Version:
 
     @classmethod
     def load(cls, bundle: Bundle) -> Version:
-        """Open a version and answer once, so that the first listener does not pay for it."""
+        """Open a version and answer some, so that the first listener does not pay for it."""
         version = cls(bundle, HybridRecommender.load(bundle))
-        users = version.recommender.catalogue.users
-        if len(users):
-            version.recommender.recommend(users[0], 10)
+        recommender = version.recommender
+        users, items = recommender.catalogue.users, recommender.catalogue.items
+        for row in range(min(_WARM_LISTS, len(users))):
+            recommender.recommend(users[row], 30)
+        if len(items):
+            played = items[int(np.argmax(recommender.listeners_of))]
+            recommender.recommend_history([(played, 1.0)], 10)
+            for by in ("hybrid", *recommender.spaces):
+                recommender.similar("item", played, 10, by=by)
         _ = version.plays, version.names
         return version
 
@@ -48,6 +59,11 @@ class Version:
     def name(self) -> str:
         """The version's name."""
         return self.bundle.version
+
+    def events_until(self, store_id: str) -> int:
+        """Return the number up to which this version has had the events of a store."""
+        until: dict[str, int] = self.bundle.facts.get("events_until", {})
+        return until.get(store_id, 0)
 
     @cached_property
     def plays(self) -> NDArray[np.float64]:
@@ -61,32 +77,78 @@ class Version:
         return Names(self.recommender.catalogue, self.recommender.listeners_of)
 
 
+class _Seat:
+    """A place for one version: what sits there stays until another could be loaded."""
+
+    def __init__(self, models: Models, retry_s: float) -> None:
+        self.version: Version | None = None
+        self.problem: str | None = None
+        self._models = models
+        self._retry_s = retry_s
+        self._stamp = ""
+        self._failed: tuple[str, float] = ("", 0.0)
+
+    def refresh(self, wanted: str) -> None:
+        """Load `wanted` unless it sits here as it is on disk; never raises."""
+        try:
+            stamp = f"{wanted} {self._models.stamp(wanted)}"
+            if self.version is not None and stamp == self._stamp:
+                self.problem = None
+            elif not self._failed_lately(stamp):
+                self._failed = (stamp, time.monotonic())
+                self.version = Version.load(self._models.open(wanted))
+                self._stamp, self.problem = stamp, None
+                _log.info("version %s answers", wanted)
+        except Exception as error:  # whatever is wrong with a version, the old one goes on
+            self.report(wanted, error)
+
+    def report(self, wanted: str, error: Exception) -> None:
+        """Say once why a version is not here."""
+        kept = f"{self.version.name} goes on" if self.version else "nothing answers yet"
+        problem = f"cannot load version {wanted or '(none)'}: {error}; {kept}"
+        if problem != self.problem:
+            _log.error("%s", problem, exc_info=error)
+        self.problem = problem
+
+    def _failed_lately(self, stamp: str) -> bool:
+        name, at = self._failed
+        return name == stamp and time.monotonic() - at < self._retry_s
+
+
 class Live:
-    """Holds the active version; `start` before use, `stop` at the end.
+    """Holds what answers; `start` before use, `stop` at the end.
 
     Parameters
     ----------
     models
         The folder of versions.
     poll_s
-        Seconds between two looks at ACTIVE.
+        Seconds between two looks at the files.
     retry_s
         Seconds until a version that could not be loaded is tried again.
+    keys_required
+        Refuse every request while there are no keys.
     """
 
-    def __init__(self, models: Models, *, poll_s: float = 0.5, retry_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        models: Models,
+        *,
+        poll_s: float = 0.5,
+        retry_s: float = 30.0,
+        keys_required: bool = False,
+    ) -> None:
         self.models = models
-        self.problem: str | None = None
-        """Why the version that ACTIVE names is not the one that answers; None where it is."""
+        self.keys = KeyRing(models.folder, required=keys_required)
+        self.experiment: Experiment | None = None
+        """The experiment that runs; None where none does."""
         self._poll_s = poll_s
-        self._retry_s = retry_s
-        self._current: Version | None = None
-        self._failed: tuple[str, float] = ("", 0.0)
+        self._active, self._rival = _Seat(models, retry_s), _Seat(models, retry_s)
         self._stopping = Event()
         self._thread = Thread(target=self._watch, name="follow-active", daemon=True)
 
     def start(self) -> None:
-        """Load the active version and follow ACTIVE from now on."""
+        """Load the active version and follow the files from now on."""
         self.refresh()
         self._thread.start()
 
@@ -96,37 +158,43 @@ class Live:
         self._thread.join()
 
     @property
+    def problem(self) -> str | None:
+        """Why what answers is not what the files name; None where it is."""
+        return self._active.problem or (self._rival.problem if self.experiment else None)
+
+    @property
     def version(self) -> Version:
         """The version that answers; NotReadyError where none could be loaded."""
-        if self._current is None:
+        if self._active.version is None:
             raise NotReadyError(self.problem or "no version is loaded yet; ask again in a moment")
-        return self._current
+        return self._active.version
+
+    def version_of(self, user_id: str) -> tuple[Version, str | None]:
+        """Return the version that answers this listener, and their variant of the experiment."""
+        experiment, rival = self.experiment, self._rival.version
+        if experiment is None or rival is None or rival.name != experiment.version:
+            return self.version, None
+        variant = experiment.variant_of(user_id)
+        return (rival if variant == "treatment" else self.version), variant
 
     def refresh(self) -> None:
-        """Load the version that ACTIVE names unless it is loaded; never raises."""
+        """Look at the files and load what they name; never raises."""
         wanted = ""
         try:
             wanted = self.models.active()
-            if self._current is not None and wanted == self._current.name:
-                self.problem = None
-            elif not self._failed_lately(wanted):
-                self._current = Version.load(self.models.open(wanted))
-                self.problem = None
-                _log.info("version %s answers", wanted)
-        except Exception as error:  # whatever is wrong with a version, the old one goes on
-            self._failed = (wanted, time.monotonic())
-            self._report(wanted, error)
-
-    def _report(self, wanted: str, error: Exception) -> None:
-        kept = f"{self._current.name} goes on" if self._current else "nothing answers yet"
-        problem = f"cannot load version {wanted or '(none)'}: {error}; {kept}"
-        if problem != self.problem:
-            _log.error("%s", problem, exc_info=error)
-        self.problem = problem
-
-    def _failed_lately(self, wanted: str) -> bool:
-        name, at = self._failed
-        return name == wanted and time.monotonic() - at < self._retry_s
+        except (RecsysError, OSError) as error:
+            self._active.report(wanted, error)
+        else:
+            self._active.refresh(wanted)
+        try:
+            self.keys.refresh()
+            experiment = running(self.models.folder)
+        except (RecsysError, OSError) as error:
+            _log.error("%s", error)
+            return
+        if experiment is not None:
+            self._rival.refresh(experiment.version)
+        self.experiment = experiment
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._poll_s):

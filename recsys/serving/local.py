@@ -1,8 +1,8 @@
 """Serve on this machine: what `recsys serve` and the end of the demo run.
 
 Enters: a folder of versions, an address. Leaves: a server that answers until Ctrl-C. A private Ray
-cluster is started without a dashboard, guarded by a token, and Serve with its fast paths; HTTP is
-answered on the loopback interface only.
+cluster is started without a dashboard, guarded by a token, and Serve with its fast paths. Without
+API keys HTTP is answered on the loopback interface only.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from urllib.request import urlopen
 
 from recsys.bundle import Models
 from recsys.config import ServingConfig
+from recsys.data.eventstore import EventStore
 from recsys.errors import RecsysError, UsageError
 from recsys.progress import note
-from recsys.serving.app import AppArgs, build
-from recsys.serving.haproxy import write_launcher
+from recsys.serving.app import AppArgs, build, default_events
+from recsys.serving.environment import serve_environment
+from recsys.serving.security import KeyRing
 
 __all__ = ["serve_models", "served"]
 
@@ -44,6 +46,8 @@ def serve_models(
     host: str = "127.0.0.1",
     port: int = 8000,
     config: ServingConfig | None = None,
+    events: str | None = None,
+    dataset: str | Path | None = None,
     example: str | None = None,
 ) -> None:
     """Serve the active version until Ctrl-C (or SIGTERM) and print the address.
@@ -53,9 +57,13 @@ def serve_models(
     models
         Folder of trained versions; one must be active.
     host, port
-        Where to listen; a loopback address.
+        Where to listen.
     config
-        The longest list and the number of replicas.
+        Limits, and the number of replicas.
+    events
+        Address of the event store; default: SQLite in the folder of versions.
+    dataset
+        What was trained on: for clips, and for deleting listeners.
     example
         A listener; a curl line for them and its answer are printed too.
 
@@ -64,13 +72,13 @@ def serve_models(
     BundleError
         Where no version can be opened.
     UsageError
-        For a host that is not loopback, a port that is taken, and where RAY_ADDRESS names a
-        cluster: that one is not ours to start and end Serve on.
+        For a host that is not loopback while there are no API keys, a port that is taken, and where
+        RAY_ADDRESS names a cluster: that one is not ours to start and end Serve on.
     """
     # After Ray's start, which sets handlers of its own. SIGINT too: a shell starts background jobs
     # with it ignored, and Python keeps that.
     with (
-        served(models, host=host, port=port, config=config) as at,
+        served(models, host=host, port=port, config=config, events=events, dataset=dataset) as at,
         _interrupted_by(signal.SIGINT, signal.SIGTERM),
     ):
         print(f"listening on {at}  (the page; {at}/docs lists every address)", flush=True)
@@ -90,6 +98,8 @@ def served(
     host: str = "127.0.0.1",
     port: int = 8000,
     config: ServingConfig | None = None,
+    events: str | None = None,
+    dataset: str | Path | None = None,
 ) -> Iterator[str]:
     """Serve for the length of a block and yield the address, once it answers.
 
@@ -97,14 +107,29 @@ def served(
     """
     settings = config or ServingConfig()
     _check(Models(models), host, port)
-    args = AppArgs(
-        models=str(Path(models).absolute()) if "://" not in str(models) else str(models),
-        max_k=settings.max_k,
-        replicas=settings.replicas,
-    )
+    place = str(Path(models).absolute()) if "://" not in str(models) else str(models)
+    url = events or default_events(place)
+    if url is not None:  # made here, before replicas find each other making it
+        EventStore(url).close()
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     with tempfile.TemporaryDirectory(prefix="recsys-") as private:
         _prepare_environment(private)
+        counters = Path(private) / "metrics"
+        counters.mkdir()
+        args = AppArgs(
+            models=place,
+            events=url,
+            dataset=None if dataset is None else str(Path(dataset).absolute()),
+            require_keys=not _is_loopback(host),
+            max_k=settings.max_k,
+            max_body_bytes=settings.max_body_bytes,
+            max_requests=settings.max_requests,
+            replicas=settings.replicas,
+            max_replicas=settings.max_replicas,
+            cors_origins=list(settings.cors_origins),
+            access_log=settings.access_log and str(Path(settings.access_log).absolute()),
+            metrics_folder=str(counters),
+        )
         from ray import serve
 
         from recsys.cluster.session import ray_session, unheard
@@ -130,10 +155,10 @@ def _check(models: Models, host: str, port: int) -> None:
             "RAY_ADDRESS is set, but `recsys serve` starts a cluster of its own; unset it, or "
             "deploy to that cluster with `serve deploy serve_config.yaml`"
         )
-    if not _is_loopback(host):
+    if not _is_loopback(host) and not KeyRing(models.folder).keys:
         raise UsageError(
             f"--host {host}: there are no API keys yet, so only a loopback address such as "
-            f"127.0.0.1 may be served; put a proxy that asks for one in front"
+            f"127.0.0.1 may be served; make one with `recsys keys {models.folder.path} create NAME`"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -154,36 +179,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _prepare_environment(private: str) -> None:
-    """Set what Serve reads when it is imported, here and in the processes that Ray starts.
-
-    See Ray's documentation of Serve's throughput settings; without them a request costs 3 ms more.
-    """
-    defaults = {
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        # Long ids, percent-encoded, must fit in a request line.
-        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(128 * 1024),
-        # On a busy machine a proxy takes longer than Serve's 5 s to start, and would be killed.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
+    """Set what Serve reads when it is imported, here and in the processes that Ray starts."""
+    own = {
+        # Two servers on one machine would share these ports.
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
         # Nobody drains a server that is being ended by hand.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
     }
-    os.environ.update({name: value for name, value in defaults.items() if name not in os.environ})
-    # By default its files lie where all local users may write, and two servers share its ports.
-    os.environ.update(
-        {
-            "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_launcher(Path(private))),
-            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{private}/haproxy.cfg",
-            "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{private}/admin.sock",
-            "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{private}/metrics.sock",
-            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": private,
-            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{private}/server-state",
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-        }
-    )
+    os.environ.update(serve_environment(private) | own)
 
 
 def _free_port() -> int:

@@ -45,7 +45,7 @@ class SentPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (sent := scope.get("raw_path")):
             # latin-1 keeps every byte, also those that a careless client did not encode.
-            scope = {**scope, "path": sent.partition(b"?")[0].decode("latin-1")}
+            scope["path"] = sent.partition(b"?")[0].decode("latin-1")
         await self.app(scope, receive, send)
 
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsys.serving.event_schemas import (
+    Accepted,
+    Event,
+    EventsRequest,
+    PrivateEvent,
+    Receipt,
+    example,
+)
+
 __all__ = [
+    "Accepted",
+    "Activated",
     "Artist",
     "ArtistDetails",
+    "CatalogueMap",
+    "Descriptors",
+    "Event",
+    "EventsRequest",
+    "Experiment",
     "Found",
     "Health",
     "HistoryEntry",
@@ -20,8 +36,11 @@ __all__ = [
     "Listeners",
     "ModelVersion",
     "ModelVersions",
+    "Place",
     "Playlist",
     "PlaylistRequest",
+    "PrivateEvent",
+    "Receipt",
     "Recommendations",
     "Similar",
     "SimilarOnes",
@@ -54,10 +73,6 @@ _SIMILAR = {
 }
 
 
-def _example(**example: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [example]})
-
-
 class Health(BaseModel):
     """Whether the server lives or can answer."""
 
@@ -67,7 +82,7 @@ class Health(BaseModel):
 class Listed(BaseModel):
     """One entry of a list."""
 
-    model_config = ConfigDict(from_attributes=True, **_example(**_LISTED))
+    model_config = ConfigDict(from_attributes=True, **example(**_LISTED))
 
     rank: int = Field(description="From 1.", ge=1)
     item_id: str
@@ -81,7 +96,7 @@ class Listed(BaseModel):
 class Recommendations(BaseModel):
     """A list for a listener."""
 
-    model_config = _example(
+    model_config = example(
         user_id="user-0012", version="20261121T120000000000-1a2b3c", items=[_LISTED]
     )
 
@@ -93,7 +108,7 @@ class Recommendations(BaseModel):
 class Weekly(BaseModel):
     """A listener's list of one ISO week; it stays as it is until the week ends."""
 
-    model_config = _example(user_id="user-0012", week="2026-W47", items=[_LISTED])
+    model_config = example(user_id="user-0012", week="2026-W47", items=[_LISTED])
 
     user_id: str
     week: str = Field(description="ISO week in UTC.")
@@ -103,7 +118,7 @@ class Weekly(BaseModel):
 class Playlist(BaseModel):
     """A continuation of some items."""
 
-    model_config = _example(version="20261121T120000000000-1a2b3c", items=[_LISTED])
+    model_config = example(version="20261121T120000000000-1a2b3c", items=[_LISTED])
 
     version: str
     items: list[Listed]
@@ -121,7 +136,7 @@ class HistoryRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        **_example(history=[{"item_id": "track-0077", "plays": 12}], k=10, weights={"text": 0.5}),
+        **example(history=[{"item_id": "track-0077", "plays": 12}], k=10, weights={"text": 0.5}),
     )
 
     history: list[HistoryEntry] = Field(min_length=1, max_length=MAX_HISTORY)
@@ -137,7 +152,7 @@ class HistoryRequest(BaseModel):
 class PlaylistRequest(BaseModel):
     """What a playlist shall go on from."""
 
-    model_config = ConfigDict(extra="forbid", **_example(seeds=["track-0077", "track-0420"], k=20))
+    model_config = ConfigDict(extra="forbid", **example(seeds=["track-0077", "track-0420"], k=20))
 
     seeds: list[_Text] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
     k: int = Field(default=30, description="Length of the list.")
@@ -155,7 +170,7 @@ class Similar(BaseModel):
 class SimilarOnes(BaseModel):
     """The nearest of one kind, best first."""
 
-    model_config = _example(kind="item", id="track-0420", by="hybrid", similar=[_SIMILAR])
+    model_config = example(kind="item", id="track-0420", by="hybrid", similar=[_SIMILAR])
 
     kind: Literal["item", "artist", "user"]
     id: str
@@ -187,10 +202,24 @@ class Term(BaseModel):
     weight: float
 
 
+class Descriptors(BaseModel):
+    """What was heard of a recording."""
+
+    tempo_bpm: float | None
+    runner_up_bpm: float | None = Field(description="The next likely tempo.")
+    key: str | None = Field(description="Tonic: C, C#, D ... B.")
+    mode: str | None = Field(description="major or minor.")
+    time_signature: str | None
+    loudness_lufs: float | None
+    confidences: dict[str, float | None] = Field(
+        description="Of tempo, key (with mode) and time signature, 0 to 1."
+    )
+
+
 class ItemDetails(Item):
     """An item and what is known about it."""
 
-    model_config = _example(
+    model_config = example(
         item_id="track-0420",
         title="Paper Lanterns",
         artist={"artist_id": "artist-031", "name": "The Night Ferries"},
@@ -200,6 +229,15 @@ class ItemDetails(Item):
         duration_s=214.0,
         released_at="2026-03-06T00:00:00+00:00",
         labels=["dream pop"],
+        descriptors={
+            "tempo_bpm": 92.0,
+            "runner_up_bpm": 184.0,
+            "key": "D",
+            "mode": "minor",
+            "time_signature": "6/8",
+            "loudness_lufs": -11.4,
+            "confidences": {"tempo": 0.81, "key": 0.64, "time_signature": 0.9},
+        },
         models=["collaborative", "text", "audio"],
     )
 
@@ -207,21 +245,67 @@ class ItemDetails(Item):
     duration_s: float | None
     released_at: str | None = Field(description="ISO 8601, UTC.")
     labels: list[str] = Field(description="The editors' tags.")
+    descriptors: Descriptors | None = Field(
+        description="What was heard of it; null where it has no recording."
+    )
     models: list[str] = Field(description="The models that know it.")
 
 
 class ArtistDetails(Artist):
     """An artist, what is said of them, and their items."""
 
-    model_config = _example(
+    model_config = example(
         artist_id="artist-031",
         name="The Night Ferries",
         terms=[{"term": "dreamy", "weight": 0.31}],
+        term_table={
+            "np": [{"term": "a wall of guitars", "weight": 0.28}],
+            "adj": [{"term": "dreamy", "weight": 0.31}],
+            "artist": [{"term": "Slow Harbour", "weight": 0.44}],
+        },
         items=[],
     )
 
     terms: list[Term] = Field(description="What is said of them, weightiest first.")
+    term_table: dict[str, list[Term]] = Field(
+        description="The same by type: n2 (pairs of words), np (noun phrases), adj (adjectives), "
+        "n1 (words), artist (who is discussed beside them)."
+    )
     items: list[Item] = Field(description="Their items, most listened to first.")
+
+
+class Place(BaseModel):
+    """An item on the map."""
+
+    item_id: str
+    title: str
+    artist: str | None
+    x: float = Field(description="-1 to 1.")
+    y: float = Field(description="-1 to 1.")
+    scene: int = Field(description="Place in `scenes`.")
+
+
+class CatalogueMap(BaseModel):
+    """The most played items, in the plane."""
+
+    model_config = example(
+        version="20261121T120000000000-1a2b3c",
+        scenes=["dream pop, shoegaze", "techno"],
+        items=[
+            {
+                "item_id": "track-0420",
+                "title": "Paper Lanterns",
+                "artist": "The Night Ferries",
+                "x": 0.12,
+                "y": -0.4,
+                "scene": 0,
+            }
+        ],
+    )
+
+    version: str
+    scenes: list[str] = Field(description="Names made of the editors' tags.")
+    items: list[Place]
 
 
 class Listener(BaseModel):
@@ -234,7 +318,7 @@ class Listener(BaseModel):
 class Listeners(BaseModel):
     """A page of listeners in the order of their ids."""
 
-    model_config = _example(
+    model_config = example(
         users=[{"user_id": "user-0012", "heard": 83}], total=1000, next="user-0012"
     )
 
@@ -246,7 +330,7 @@ class Listeners(BaseModel):
 class Found(BaseModel):
     """What a search found."""
 
-    model_config = _example(
+    model_config = example(
         items=[], artists=[{"artist_id": "artist-031", "name": "The Night Ferries"}]
     )
 
@@ -268,13 +352,33 @@ class ModelVersion(BaseModel):
     )
 
 
+class Experiment(BaseModel):
+    """A share of the listeners, answered by another version."""
+
+    name: str
+    version: str
+    share: float
+    started_at: str
+
+
 class ModelVersions(BaseModel):
     """All versions, oldest first, and which of them answers."""
 
-    model_config = _example(serving="20261121T120000000000-1a2b3c", versions=[])
+    model_config = example(serving="20261121T120000000000-1a2b3c", versions=[])
 
     serving: str = Field(description="The version that this server answers from.")
+    experiment: Experiment | None = Field(
+        default=None, description="The experiment that runs; null where none does."
+    )
     problem: str | None = Field(
         default=None, description="Why that is not the active one; null where it is."
     )
     versions: list[ModelVersion]
+
+
+class Activated(BaseModel):
+    """The version that answers from now on."""
+
+    model_config = example(active="20261121T120000000000-1a2b3c")
+
+    active: str

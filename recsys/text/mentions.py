@@ -114,15 +114,27 @@ class Names:
         """Return how often `text` mentions each artist row."""
         return Counter(m.row for m in self.mentions(text) if m.kind == "artist")
 
-    def subjects(self, title: str | None, text: str) -> list[int]:
-        """Return the rows of the artists whom a document is about, ascending.
+    def subjects(self, title: str | None, found: Sequence[Mention]) -> tuple[list[int], list[int]]:
+        """Return the rows of the artists and of the items that a document is about, ascending.
 
-        These are the artists named in the title, or else the one whom the text names most, of
-        equals the first: the others are only mentioned alongside.
+        These are those named in the title, or else the artist whom the text names most, of equals
+        the first: the others are only mentioned alongside.
+
+        Parameters
+        ----------
+        title
+            The document's title.
+        found
+            The mentions in its text.
         """
         # A title is no sentence: its first word is capitalised by its writer, as a name would be.
-        titled = self.find(f"by {title}") if title else Counter()
-        return sorted(titled) or [row for row, _ in self.find(text).most_common(1)]
+        titled = self.mentions(f"by {title}") if title else []
+        artists = {mention.row for mention in titled if mention.kind == "artist"}
+        items = {mention.row for mention in titled if mention.kind == "item"}
+        if not artists and not items:
+            named = Counter(mention.row for mention in found if mention.kind == "artist")
+            artists = {row for row, _ in named.most_common(1)}
+        return sorted(artists), sorted(items)
 
     def _add(self, kind: Literal["artist", "item"], names: Sequence[str | None]) -> None:
         rows_of: defaultdict[str, list[int]] = defaultdict(list)

@@ -1,18 +1,28 @@
 """The text model: documents -> unit vectors of artists and items, and the terms behind them.
 
-Enters: a dataset's documents. Leaves: a `TextModel`. The sparse cultural vectors are projected on
-their leading right singular vectors (latent semantic analysis, Deerwester et al. 1990; found by a
-randomised range finder, Halko, Martinsson, Tropp 2011), so that retrieval sees short dense rows.
+Enters: a dataset's documents. Leaves: a `TextModel`. It is made in four steps:
+
+1. Terms of each type, and embedded passages, are unit rows; the likeness of two artists is the
+   weighted mean of their cosines, so each part is scaled by the root of its weight.
+2. Terms are projected on their leading right singular vectors (latent semantic analysis, Deerwester
+   et al. 1990; found by a randomised range finder, Halko, Martinsson, Tropp 2011), passages join
+   them, and both are turned to their leading axes: short dense rows for retrieval.
+3. Artists who are named beside each other describe each other: with B = M + M', M the voices about
+   one artist that name the other, and s = `own_voices`, rows X become D^-1/2 (B + s I) D^-1/2 X, D
+   the row sums of B + s I. This is one step of a graph convolution with renormalisation (T. Kipf,
+   M. Welling, ICLR 2017): one artist whom everybody names says little of each.
+4. An item leans on its artist where little is said of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array, eye_array
 
 from recsys import progress
 from recsys.bundle import Bundle, BundleWriter
@@ -21,14 +31,18 @@ from recsys.data.arrays import read_csr, write_csr
 from recsys.data.catalogue import Catalogue
 from recsys.data.dataset import Dataset
 from recsys.data.identity import Ids
-from recsys.text.cultural import count, weigh
-from recsys.text.documents import Document, read_documents
-from recsys.text.terms import count_terms
+from recsys.storage import Folder
+from recsys.text.cultural import Said, columns_of, count, normalise, weigh
+from recsys.text.reading import Readings
+from recsys.text.sentences import Sentences
+from recsys.text.terms import KINDS, split
 
 __all__ = ["TextModel", "build_text", "leading_directions"]
 
 _OVERSAMPLING = 16
 _POWER_ITERATIONS = 3
+_READABLE = ("np", "adj")
+"""Types that name a quality by themselves; words and pairs are torn from their sentences."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +54,47 @@ class TextModel:
     artist_vectors: NDArray[np.float32]
     """(n_artists, d) unit rows; a zero row where nothing is known."""
     terms: Ids
-    """The vocabulary."""
+    """The vocabulary, ``kind<tab>term``."""
     artist_terms: csr_array
-    """(n_artists, n_terms) float32 weights; the words of an artist's own name are left out."""
+    """(n_artists, n_terms) float32 weights, of unit length for each type; the words of an artist's
+    own name are left out."""
+    beside: csr_array
+    """(n_artists, n_artists) float32 unit rows: how much an artist is discussed alongside the
+    row's, in documents about either; common companions count less."""
 
-    def top_terms(self, artist: int, k: int) -> list[tuple[str, float]]:
-        """Return the `k` weightiest terms of an artist row with their weights, best first."""
+    def top_terms(
+        self, artist: int, k: int, *, kinds: tuple[str, ...] = KINDS
+    ) -> list[tuple[str, float]]:
+        """Return the `k` weightiest terms of an artist row with their weights, best first.
+
+        A term of several types is listed once, with its largest weight.
+        """
         start, end = self.artist_terms.indptr[artist : artist + 2]
-        weights = self.artist_terms.data[start:end]
-        columns = self.artist_terms.indices[start:end]
-        best = np.argsort(-weights, kind="stable")[:k]
-        return [(self.terms[int(columns[b])], float(weights[b])) for b in best]
+        columns, weights = self.artist_terms.indices[start:end], self.artist_terms.data[start:end]
+        found = zip(columns.tolist(), weights.tolist(), strict=True)
+        return _foremost(self.terms, found, k, kinds)
+
+    def table(self, artist: int, k: int) -> dict[str, list[tuple[str, float]]]:
+        """Return the `k` weightiest terms of each of n2, np, adj and n1."""
+        return {
+            kind: self.top_terms(artist, k, kinds=(kind,)) for kind in ("n2", "np", "adj", "n1")
+        }
+
+    def companions(self, artist: int, k: int) -> list[tuple[int, float]]:
+        """Return the `k` artist rows most discussed alongside an artist row, with scores."""
+        start, end = self.beside.indptr[artist : artist + 2]
+        rows, scores = self.beside.indices[start:end], self.beside.data[start:end]
+        best = np.argsort(-scores, kind="stable")[:k]
+        return [(int(rows[b]), float(scores[b])) for b in best]
 
     def shared_terms(self, artist: int, other: int, k: int) -> list[tuple[str, float]]:
         """Return the `k` terms that make two artist rows similar, with their share of the cosine.
 
-        The shares of all terms add up to the cosine of the two rows of `artist_terms`.
+        These are noun phrases and adjectives; where they share none, words and pairs.
         """
         both = csr_array(self.artist_terms[[artist]].multiply(self.artist_terms[[other]]))
-        best = np.argsort(-both.data, kind="stable")[:k]
-        return [(self.terms[int(both.indices[b])], float(both.data[b])) for b in best]
+        found = list(zip(both.indices.tolist(), both.data.tolist(), strict=True))
+        return _foremost(self.terms, found, k, _READABLE) or _foremost(self.terms, found, k, KINDS)
 
     def write(self, writer: BundleWriter) -> None:
         """Store every array under ``text/``."""
@@ -67,6 +102,7 @@ class TextModel:
         writer.add("text/artist_vectors", self.artist_vectors)
         writer.add_ids("text/terms", self.terms)
         write_csr(writer, "text/artist_terms", self.artist_terms)
+        write_csr(writer, "text/beside", self.beside)
 
     @classmethod
     def read(cls, bundle: Bundle) -> TextModel:
@@ -76,32 +112,45 @@ class TextModel:
             bundle.array("text/artist_vectors"),
             bundle.ids("text/terms", kind="term"),
             read_csr(bundle, "text/artist_terms"),
+            read_csr(bundle, "text/beside"),
         )
 
 
 def build_text(dataset: Dataset, catalogue: Catalogue, config: TextConfig) -> TextModel | None:
-    """Describe artists and items by the documents of `dataset`; None where none is about them."""
+    """Describe artists and items by the documents of `dataset`; None where none is about them.
+
+    Raises
+    ------
+    InputError
+        Where the encoder is not on this machine, and where readings cannot be kept.
+    """
     if not dataset.count("documents"):
         return None
-
-    def read() -> Iterator[Document]:
-        return read_documents(dataset, catalogue)
-
+    encode = None
+    if config.sentences:
+        kept = Folder(config.readings) if config.readings else dataset.folder
+        encode = Sentences(config.encoder, kept)
     n_artists, n_items = len(catalogue.artists), len(catalogue.items)
-    said = count(read, config, n_artists=n_artists, n_items=n_items)
+    pages = Readings(dataset, catalogue, config)
+    said = count(pages, config, n_artists=n_artists, n_items=n_items, encode=encode)
     if not said.counts.nnz:
         progress.note(
             "text: no document says anything in common about a known artist or item; left out"
         )
         return None
-    weights = weigh(said.counts, n_artists=n_artists)
-    vectors = _unit(weights @ leading_directions(weights, config.dimensions).T)
-    artist_vectors, own = vectors[:n_artists], vectors[n_artists:]
+    weights = weigh(said, n_artists=n_artists, weighting=config.weighting)
+    vectors = _joined(weights, said, n_artists, config)
+    artist_vectors = described_together(vectors[:n_artists], said.beside, config.own_voices)
     item_vectors = _lean(
-        own, said.voices[n_artists:], artist_vectors, catalogue.item_artist, config
+        vectors[n_artists:], said.voices[n_artists:], artist_vectors, catalogue.item_artist, config
     )
-    artist_terms = _without_own_names(weights[:n_artists], said.terms, catalogue)
-    return TextModel(item_vectors, artist_vectors, said.terms, artist_terms)
+    return TextModel(
+        item_vectors,
+        artist_vectors,
+        said.terms,
+        _without_own_names(weights[:n_artists], said.terms, catalogue),
+        _companions(said.beside),
+    )
 
 
 def leading_directions(rows: csr_array, d: int, *, seed: int = 0) -> NDArray[np.float32]:
@@ -117,10 +166,50 @@ def leading_directions(rows: csr_array, d: int, *, seed: int = 0) -> NDArray[np.
     for _ in range(_POWER_ITERATIONS):
         basis, _ = np.linalg.qr(rows @ (rows.T @ basis))
     _, _, directions = np.linalg.svd((rows.T @ basis).T, full_matrices=False)
-    directions = directions[:d]
+    return _signed(directions[:d])
+
+
+def described_together(
+    vectors: NDArray[np.float32], beside: csr_array, own_voices: float
+) -> NDArray[np.float32]:
+    """Return (n_artists, d) unit rows, each drawn to those who are named beside it."""
+    if not own_voices or not beside.nnz:
+        return vectors
+    graph = beside + beside.T + own_voices * eye_array(len(vectors), dtype=np.float32)
+    scale = diags_array(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel()))
+    return _unit(np.asarray(scale @ graph @ scale @ vectors, np.float32))
+
+
+def _joined(
+    weights: csr_array, said: Said, n_artists: int, config: TextConfig
+) -> NDArray[np.float32]:
+    """Return (n_entities, at most `dimensions`) unit rows of terms and passages together."""
+    scaled = weights.copy()
+    for kind in KINDS:
+        columns = columns_of(said.terms, kind)
+        ours = (scaled.indices >= columns.start) & (scaled.indices < columns.stop)
+        scaled.data[ours] *= np.sqrt(getattr(config, kind))
+    scaled = normalise(scaled)
+    vectors = np.asarray(scaled @ leading_directions(scaled, config.dimensions).T, np.float32)
+    if not said.passages.shape[1]:
+        return _unit(vectors)
+    # What all passages have in common (that they are about music) tells nobody apart.
+    passages = _unit(said.passages)
+    spoken_of = passages[:n_artists].any(axis=1)
+    common = passages[:n_artists][spoken_of].mean(axis=0) if spoken_of.any() else 0.0
+    centred = _unit(np.where(passages.any(axis=1, keepdims=True), passages - common, 0))
+    of_terms = config.n1 + config.n2 + config.np + config.adj
+    share = np.sqrt(config.sentences / of_terms) if of_terms else 1.0
+    both = np.concatenate([vectors, np.float32(share) * centred], axis=1)
+    _, axes = np.linalg.eigh((both.T @ both).astype(np.float64))
+    return _unit(both @ _signed(axes[:, ::-1].T[: config.dimensions]).T)
+
+
+def _signed(directions: NDArray[np.floating]) -> NDArray[np.float32]:
     largest = np.abs(directions).argmax(axis=1)[:, None]
-    sign = np.sign(np.take_along_axis(directions, largest, axis=1))
-    return np.asarray(directions * sign, np.float32)
+    return np.asarray(
+        directions * np.sign(np.take_along_axis(directions, largest, axis=1)), np.float32
+    )
 
 
 def _lean(
@@ -139,7 +228,7 @@ def _lean(
     return _unit(trust * own + (1 - trust) * artists)
 
 
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return (n, d) float32 rows of unit length; rows of no length become zero."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     # What the projection lost altogether is rounding noise, not a direction.
@@ -148,13 +237,42 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit
 
 
+def _companions(beside: csr_array) -> csr_array:
+    """Return (n_artists, n_artists) unit rows of ln(1 + voices) idf over both directions."""
+    both = csr_array(beside + beside.T)
+    n_companions = np.diff(both.indptr)
+    idf = np.log((1 + np.count_nonzero(n_companions)) / (1 + n_companions)) + 1
+    both.data = (np.log1p(both.data) * idf[both.indices]).astype(np.float32)
+    both.sort_indices()
+    return normalise(both)
+
+
 def _without_own_names(weights: csr_array, terms: Ids, catalogue: Catalogue) -> csr_array:
-    """Return `weights` without the terms that only repeat an artist's own name."""
+    """Return `weights` without the terms that hold a word of an artist's own name."""
+    holding: defaultdict[str, list[int]] = defaultdict(list)
+    for column, term in enumerate(terms):
+        for word in term.split("\t", 1)[1].split(" "):
+            holding[word].append(column)
     kept = weights.copy()
     for artist in np.flatnonzero(np.diff(kept.indptr)):
-        own = count_terms(catalogue.artist_names[int(artist)] or "")
-        columns = [row for term in own if (row := terms.row(term)) >= 0]
+        name = catalogue.artist_names[int(artist)] or ""
+        own = {word.casefold() for sentence in split(name) for word in sentence}
+        columns = [column for word in own for column in holding.get(word, ())]
         span = slice(kept.indptr[artist], kept.indptr[artist + 1])
         kept.data[span][np.isin(kept.indices[span], columns)] = 0
     kept.eliminate_zeros()
     return kept
+
+
+def _foremost(
+    terms: Ids, found: Iterable[tuple[int, float]], k: int, kinds: Sequence[str]
+) -> list[tuple[str, float]]:
+    """Return the `k` weightiest of (column, weight) that are of `kinds`, each term once."""
+    best: dict[str, float] = {}
+    for column, weight in sorted(found, key=lambda pair: (-pair[1], pair[0])):
+        if len(best) == k:
+            break
+        kind, term = terms[column].split("\t", 1)
+        if kind in kinds:
+            best.setdefault(term, weight)
+    return list(best.items())

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys import progress
+from recsys.audio.listening import hear_items
 from recsys.audio.model import AudioModel, build_audio, pool, standardise
 from recsys.audio.spectrogram import log_mel, power_spectrogram
 from recsys.bundle import Models
@@ -73,7 +74,7 @@ class Lines:
 def test_alike_sounds_are_near_and_failures_are_told(dataset: Dataset, tmp_path: Path) -> None:
     catalogue = read_catalogue(dataset)
     with progress.report_to(heard := Lines()):
-        model = build_audio(dataset, catalogue, AudioConfig())
+        model = build_audio(hear_items(dataset, AudioConfig()), catalogue, AudioConfig())
     assert model is not None
     vectors = model.item_vectors
     assert vectors.dtype == np.float32
@@ -82,25 +83,39 @@ def test_alike_sounds_are_near_and_failures_are_told(dataset: Dataset, tmp_path:
     bursts, hums = vectors[:4], vectors[4:8]
     assert (bursts @ hums.T).max() < 0 < min((bursts @ bursts.T).min(), (hums @ hums.T).min())
     assert heard.lines[:2] == [
-        "audio: 1 of 11 recordings are not on disk",
-        "audio: 2 recordings cannot be read:",
+        "audio: 2 of 11 recordings are not on disk",
+        "audio: 1 recordings cannot be read:",
     ]
-    assert len(heard.lines) == 4
+    assert len(heard.lines) == 3
 
+    assert model.descriptors is not None
+    assert model.descriptors.of(0) is not None
+    assert model.descriptors.of(8) is None
     models = Models(tmp_path / "models")
     writer = models.write()
     model.write(writer)
     writer.commit()
-    np.testing.assert_array_equal(AudioModel.read(models.open()).item_vectors, vectors)
+    read = AudioModel.read(models.open())
+    np.testing.assert_array_equal(read.item_vectors, vectors)
+    assert read.descriptors is not None
+    assert [read.descriptors.of(row) for row in range(12)] == [
+        model.descriptors.of(row) for row in range(12)
+    ]
 
 
 def test_nothing_to_hear_gives_no_model(tmp_path: Path) -> None:
     dataset = Dataset(tmp_path)
-    assert build_audio(dataset, read_catalogue(dataset), AudioConfig()) is None
+    assert (
+        build_audio(hear_items(dataset, AudioConfig()), read_catalogue(dataset), AudioConfig())
+        is None
+    )
     rows = pa.RecordBatch.from_pylist([{"item_id": "a", "audio_uri": "absent.wav"}])
     with dataset.transaction() as transaction:
         transaction.append("items", [rows], source="test", fingerprint="test")
-    assert build_audio(dataset, read_catalogue(dataset), AudioConfig()) is None
+    assert (
+        build_audio(hear_items(dataset, AudioConfig()), read_catalogue(dataset), AudioConfig())
+        is None
+    )
 
 
 def features(samples: np.ndarray) -> np.ndarray:
@@ -135,3 +150,15 @@ def test_standardising_ignores_the_scale_of_a_feature() -> None:
     scaled = rows * np.array([1, 10, 0.1, 5, 1, 100], np.float32) + 3
     first, second = standardise(rows, 6), standardise(scaled, 6)
     np.testing.assert_allclose(first @ first.T, second @ second.T, atol=1e-3)
+
+
+def test_what_networks_say_is_half_of_a_vector() -> None:
+    sounds = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.float32)
+    said = np.array([[2, 0, 1], [0, 2, 1], [2, 0, 1], [0, 0, 0]], np.float32)
+    weights = np.arange(3, dtype=np.uint8)
+    joined = AudioModel(sounds).joined(said, weights)
+    likeness = joined.item_vectors @ joined.item_vectors.T
+    assert np.diag(likeness) == pytest.approx([1, 1, 1, 0])
+    assert likeness[0, 2] == pytest.approx(0.5)  # another sound, the same listeners
+    assert likeness[0, 1] == pytest.approx(0.0, abs=1e-6)  # the same sound, quite other listeners
+    assert joined.networks is weights

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import typer
 
-from recsys.audio.descriptors import describe_recording
+from recsys.audio.descriptors import FRAME_S, SAMPLE_RATE, describe_recording, listen
 from recsys.audio.recordings import read_recording
 from recsys.cli.analyse import command
 from recsys.data.dataset import complete
@@ -36,6 +36,19 @@ def test_everything_is_described() -> None:
     assert (found["key"], found["mode"]) == ("A", "minor")
     assert found["loudness_lufs"] < -10
     assert all(0 < share <= 1 for share in found["confidences"].values())
+
+
+def test_bands_are_the_mean_power_of_their_frame() -> None:
+    times = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
+    steady = (0.5 * np.sin(2 * np.pi * 1000 * times)).astype(np.float32)
+    _, bands = listen(np.concatenate([steady, 0.1 * steady]), SAMPLE_RATE, n_mels=32)
+    assert len(bands) == pytest.approx(8 / FRAME_S, abs=1)
+    half = len(bands) // 2
+    loud, soft = bands[2 : half - 2], bands[half + 2 : -2]
+    peak = int(loud[0].argmax())
+    assert loud[:, peak].mean() - soft[:, peak].mean() == pytest.approx(20, abs=0.1)
+    assert loud[:, peak].std() < 0.1
+    assert listen(steady[:10], SAMPLE_RATE, n_mels=8)[1].shape == (1, 8)
 
 
 def test_the_table_takes_what_is_described() -> None:
@@ -64,7 +77,8 @@ def test_analyse_prints_one_line_per_file(
     assert first["path"] == str(tmp_path / "a.wav")
     assert first["key"] == "A"
     assert list(first) == [
-        "path", "tempo_bpm", "key", "mode", "time_signature", "loudness_lufs", "confidences",
+        "path", "tempo_bpm", "runner_up_bpm", "beats_s",
+        "key", "mode", "time_signature", "loudness_lufs", "confidences",
     ]  # fmt: skip
     assert second["path"] == str(tmp_path / "b.mp3")
     assert "no audio that can be read" in second["error"]

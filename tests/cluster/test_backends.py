@@ -5,30 +5,24 @@ from __future__ import annotations
 import gc
 import operator
 import os
+import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
 import ray
-from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
 from recsys.cluster import RayBackend, ray_session
-from recsys.collaborative.als import train
-from recsys.config import CollaborativeConfig
-from recsys.errors import InputError, UsageError
+from recsys.errors import InputError, UsageError, WorkersLostError
+from recsys.progress import report_to
 
 
 @pytest.fixture(scope="module")
-def a_cluster():
+def actors(cluster):
     # Workers cannot import a test file by name, so its functions travel by value.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with ray_session(num_cpus=8, object_store_bytes=100_000_000):
-        yield
-
-
-@pytest.fixture(scope="module")
-def actors(a_cluster):
     with RayBackend(2) as backend:
         yield backend
 
@@ -38,8 +32,36 @@ def backend(request):
     return LocalBackend(2) if request.param == "local" else request.getfixturevalue("actors")
 
 
+def to_all(part):
+    return [part]
+
+
+def to_each(part):
+    return [part, 10 * part]
+
+
 def total(part, blocks):
     return part + sum(float(np.sum(blocks[i])) for i in range(len(blocks)))
+
+
+def chosen(part, row):
+    return [part[row : row + 1]]
+
+
+class Lines:
+    """Keeps what is said; lets a stopped process go on once anything is."""
+
+    def __init__(self):
+        self.said = []
+        self.any = threading.Event()
+
+    def note(self, line):
+        self.said.append(line)
+        self.any.set()
+
+    def wake(self, pid):
+        self.any.wait(60)
+        os.kill(pid, signal.SIGCONT)
 
 
 def add(a, b, c):
@@ -80,23 +102,71 @@ def test_map_leaves_its_arguments(backend):
     np.testing.assert_array_equal(backend.gather(b), [[3, 3], [0, 0]])
 
 
-def test_every_worker_reads_every_published_block(backend):
-    blocks = backend.publish(backend.scatter([np.arange(4.0), np.full(100_000, 2.0)]))
-    assert len(blocks) == 2
-    sums = backend.gather(backend.map(total, backend.scatter([0, 1]), shared=(blocks,)))
+def test_every_worker_reads_what_all_send_to_all(backend):
+    blocks = backend.exchange(to_all, backend.scatter([np.arange(4.0), np.full(100_000, 2.0)]))
+    assert [len(received) for received in backend.gather(blocks)] == [2, 2]
+    sums = backend.gather(backend.map(total, backend.scatter([0, 1]), blocks))
     assert sums == [200_006, 200_007]
-    np.testing.assert_array_equal(blocks[0], np.arange(4.0))
 
 
-def test_published_results_of_a_map(backend):
+def test_every_worker_reads_what_is_sent_to_it(backend):
+    blocks = backend.exchange(to_each, backend.scatter([np.arange(3.0), np.ones(100_000)]))
+    sums = backend.gather(backend.map(total, backend.scatter([0, 0]), blocks))
+    assert sums == [100_003, 1_000_030]
+
+
+def test_exchange_takes_parts_then_shared(backend):
     squares = backend.map(operator.pow, backend.scatter([np.arange(3.0), np.ones(1)]), shared=(2,))
-    blocks = backend.publish(squares)
-    assert backend.gather(backend.map(total, backend.scatter([0, 0]), shared=(blocks,))) == [6, 6]
+    blocks = backend.exchange(chosen, squares, shared=(1,))
+    assert backend.gather(backend.map(total, backend.scatter([0, 0]), blocks)) == [1, 1]
+
+
+def test_a_renewed_backend_holds_nothing_and_works(cluster):
+    backend = RayBackend(2)
+    try:
+        kept, lost = (worker.pid for worker in backend.workers)
+        backend.scatter([1, 2])
+        os.kill(lost, signal.SIGKILL)
+        with pytest.raises(WorkersLostError, match="ActorDiedError"):
+            backend.scatter([1, 2])
+        backend.renew()
+        assert kept in {worker.pid for worker in backend.workers}
+        assert lost not in {worker.pid for worker in backend.workers}
+        assert ray.get([worker.actor.held.remote() for worker in backend.workers]) == [0, 0]
+        assert backend.gather(backend.scatter([3, 4])) == [3, 4]
+    finally:
+        backend.close()
+
+
+def test_bytes_moved_are_counted_once_a_node_or_once_a_reader(actors):
+    before = actors.usage().bytes_moved
+    actors.exchange(to_all, actors.scatter([np.ones(4), np.ones(6)]))
+    to_all_bytes = actors.usage().bytes_moved - before
+    actors.exchange(to_each, actors.scatter([np.ones(4), np.ones(6)]))
+    assert to_all_bytes == 80
+    assert actors.usage().bytes_moved - before == 80 + 160
+    assert actors.usage().peak_bytes > 10_000_000
+
+
+def test_a_straggler_is_named(cluster):
+    lines = Lines()
+    with RayBackend(2, straggler_s=0.2) as backend, report_to(lines):
+        parts = backend.scatter([0, 1])
+        late = backend.workers[1].pid
+        os.kill(late, signal.SIGSTOP)
+        woken = threading.Thread(target=lines.wake, args=(late,))
+        woken.start()
+        backend.map(operator.neg, parts)
+        woken.join()
+    assert f"straggler: worker 1 (pid {late}, node" in lines.said[0]
+    assert "is at neg for" in lines.said[0] and "1 of 2 are done" in lines.said[0]
 
 
 def test_an_error_on_a_worker_arrives_as_itself(backend):
     with pytest.raises(InputError, match=r"^part 1: want better$"):
         backend.map(refuse, backend.scatter([1, 1]))
+    with pytest.raises(InputError, match=r"^part 1: want better$"):
+        backend.exchange(refuse, backend.scatter([1, 1]))
     assert backend.gather(backend.scatter([1, 2])) == [1, 2]
 
 
@@ -108,8 +178,8 @@ def test_results_of_a_map_feed_the_next(backend):
 
 
 def test_blocks_on_ray_are_read_only_views(actors):
-    blocks = actors.publish(actors.scatter([np.ones(1), np.ones(100_000)]))
-    found = actors.gather(actors.map(is_writeable, actors.scatter([0, 0]), shared=(blocks,)))
+    blocks = actors.exchange(to_all, actors.scatter([np.ones(1), np.ones(100_000)]))
+    found = actors.gather(actors.map(is_writeable, actors.scatter([0, 0]), blocks))
     assert found == [[False, False]] * 2
 
 
@@ -126,44 +196,33 @@ def test_actors_drop_what_nobody_holds(actors):
         parts = actors.map(operator.neg, parts)
     gc.collect()
     actors.map(operator.neg, parts)
-    assert max(ray.get([worker.held.remote() for worker in actors._workers])) <= 3
+    assert max(ray.get([worker.actor.held.remote() for worker in actors.workers])) <= 3
 
 
-def test_close_releases_the_cpus(a_cluster):
+def test_close_releases_the_cpus(cluster):
     # Five of eight cores, twice: the second finds room only where the first let go.
     for _ in range(2):
         with RayBackend(1, num_cpus=5) as backend:
             assert backend.gather(backend.scatter([1])) == [1]
 
 
-def test_more_workers_than_cpus_are_refused(a_cluster):
+def test_more_workers_than_cpus_are_refused(cluster):
     with pytest.raises(UsageError, match="9 workers of 1 CPUs: want from 1 up to the 8 CPUs"):
         RayBackend(9)
 
 
-def test_workers_that_find_no_room_are_given_up(a_cluster):
+def test_workers_that_find_no_room_are_given_up(cluster):
     with RayBackend(1, num_cpus=5), pytest.raises(UsageError, match="only 0 started"):
         RayBackend(1, num_cpus=5, start_timeout_s=0.5)
 
 
-def test_without_a_cluster_the_backend_says_so(monkeypatch):
+def test_without_cluster_the_backend_says_so(monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(UsageError, match="not connected to Ray"):
         RayBackend(1)
 
 
-def test_a_connected_process_stays_connected(a_cluster):
+def test_a_connected_process_stays_connected(cluster):
     with ray_session():
         pass
     assert ray.is_initialized()
-
-
-def test_als_agrees_on_both_backends(actors):
-    rng = np.random.default_rng(3)
-    evidence = csr_array(rng.poisson(0.2, (60, 40)).astype(np.float32))
-    config = CollaborativeConfig(factors=5, iterations=4, regularization=1.0, num_threads=1)
-    alone = train(evidence, config, LocalBackend())
-    sharded = train(evidence, config, actors)
-    users = np.arange(60)
-    items = np.tile(np.arange(40), (60, 1))
-    np.testing.assert_allclose(sharded.scores(users, items), alone.scores(users, items), atol=2e-4)

@@ -232,8 +232,8 @@ class ReadOnlyBackend(LocalBackend):
                     array.flags.writeable = False
         return list(parts)
 
-    def publish(self, parts):
-        return self.gather(parts)
+    def exchange(self, function, *parts, shared=()):
+        return [self.gather(blocks) for blocks in super().exchange(function, *parts, shared=shared)]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -148,6 +148,9 @@ class Lines:
     def step(self, task, done, total, detail):
         pass
 
+    def measure(self, task, figures):
+        pass
+
 
 def test_a_damaged_version_stops_no_training(week, tmp_path):
     models = Models(tmp_path / "models")

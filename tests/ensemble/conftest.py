@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,9 @@ def text_model(artists: Ids, scene: np.ndarray) -> TextModel:
     return TextModel(
         vectors[scene].astype(np.float32),
         weights,
-        Ids.from_strings(TERMS, kind="term"),
+        Ids.from_strings([f"adj\t{term}" for term in TERMS], kind="term"),
         csr_array(weights),
+        csr_array((len(artists), len(artists)), dtype=np.float32),
     )
 
 
@@ -136,6 +138,19 @@ def recommender(tmp_path_factory: pytest.TempPathFactory) -> HybridRecommender:
 def events() -> list[dict[str, Any]]:
     """Everything that happened."""
     return EVENTS
+
+
+@pytest.fixture
+def items_until() -> Callable[[str, int], list[dict[str, Any]]]:
+    """Return all items, of which one may be played until a time (milliseconds since 1970)."""
+
+    def items(id: str, until_ms: int) -> list[dict[str, Any]]:
+        until = datetime.fromtimestamp(until_ms / 1000, UTC)
+        return [
+            {**item, "available_until": until if item["item_id"] == id else None} for item in ITEMS
+        ]
+
+    return items
 
 
 @pytest.fixture

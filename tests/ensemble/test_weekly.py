@@ -52,7 +52,7 @@ def test_frozen_through_a_restart(make, tmp_path: Path):
 
 
 def test_a_new_week_repeats_nothing_of_the_four_before(make, monkeypatch):
-    monkeypatch.setattr("recsys.ensemble.recommender._WEEKLY_K", 2)
+    monkeypatch.setattr("recsys.ensemble.discover._K", 2)
     recommender = make()
     weeks = [*reversed(weeks_before("2027-W02", 5)), "2027-W02"]
     lists = [ids(recommender.weekly("ann", week)) for week in weeks]

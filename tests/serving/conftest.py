@@ -53,7 +53,7 @@ def recommender(models: Models) -> HybridRecommender:
 @pytest.fixture(scope="session")
 def app(models: Models) -> FastAPI:
     """The application."""
-    return create_app(AppArgs(models=models.folder.path, max_k=100))
+    return create_app(AppArgs(require_keys=False, models=models.folder.path, max_k=100))
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,9 @@ def test_a_failed_load_is_not_repeated_at_every_look(
 
 
 def test_without_a_version_the_server_is_live_but_not_ready(tmp_path: Path) -> None:
-    with TestClient(create_app(AppArgs(models=str(tmp_path / "none")))) as client:
+    with TestClient(
+        create_app(AppArgs(require_keys=False, models=str(tmp_path / "none")))
+    ) as client:
         assert client.get("/v1/health/live").status_code == 200
         answer = client.get("/v1/health/ready")
         assert answer.status_code == 503
@@ -117,7 +119,7 @@ def test_no_request_fails_while_versions_change(own_models: Models, user: str) -
     """Activation under load: every answer is whole, and the new version comes to answer."""
     second = copy_version(own_models)
     first = own_models.active()
-    app = create_app(AppArgs(models=own_models.folder.path), poll_s=0.01)
+    app = create_app(AppArgs(require_keys=False, models=own_models.folder.path), poll_s=0.01)
     answers: list[Any] = []
     stop = Event()
     with TestClient(app, raise_server_exceptions=False) as client:

@@ -22,7 +22,7 @@ from recsys.bundle import Models
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.errors import BundleError, UsageError
 from recsys.serving.app import AppArgs
-from recsys.serving.haproxy import on_loopback
+from recsys.serving.haproxy import mended, on_loopback
 from recsys.serving.local import serve_models
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_a_real_server_answers_and_ends_cleanly(
     odd = get(f"/v1/items/{quote(ODD_ID, safe='')}")
     assert isinstance(odd, dict) and odd["item_id"] == ODD_ID
     with urlopen(address, timeout=30) as page:
-        assert page.read() == (ROOT / "recsys/serving/page/index.html").read_bytes()
+        assert b"Discover Weekly" in page.read()
 
     proxy = sockets_of("haproxy", os.getsid(process.pid))
     assert proxy, "HAProxy must be running"
@@ -143,10 +143,26 @@ def test_a_cluster_of_others_is_left_alone(models: Models, monkeypatch: pytest.M
         serve_models(models.folder.path)
 
 
-def test_haproxy_is_bound_to_loopback() -> None:
-    configuration = "frontend a\n    bind :9101\nlisten b\n  bind *:8404\n  bind 10.0.0.1:80\n"
+def test_what_haproxy_tells_is_told_on_loopback_alone() -> None:
+    configuration = (
+        "frontend prometheus\n    bind :9101\n    mode http\nlisten stats\n  bind *:8404\n"
+        "frontend http_frontend\n    bind *:8000\n"
+    )
     assert on_loopback(configuration) == (
-        "frontend a\n    bind 127.0.0.1:9101\nlisten b\n  bind 127.0.0.1:8404\n  bind 10.0.0.1:80\n"
+        "frontend prometheus\n    bind 127.0.0.1:9101\n    mode http\nlisten stats\n"
+        "  bind 127.0.0.1:8404\nfrontend http_frontend\n    bind *:8000\n"
+    ), "where requests are taken is for the operator to say"
+
+
+def test_haproxy_numbers_requests_and_answers_an_outage() -> None:
+    configuration = (
+        "defaults\n    errorfile 502 /tmp/500.http\n    errorfile 503 /tmp/500.http\n"
+        "frontend http_frontend\n    bind 127.0.0.1:8000\n    log global\n"
+    )
+    assert mended(configuration, Path("/x/unavailable.http")) == (
+        "defaults\n    errorfile 502 /x/unavailable.http\n    errorfile 503 /x/unavailable.http\n"
+        "frontend http_frontend\n    bind 127.0.0.1:8000\n"
+        "    http-request set-header X-Recsys-Delivery %[uuid]\n    log global\n"
     )
 
 

@@ -119,14 +119,23 @@ def test_names_that_are_written_small_are_words_without_evidence() -> None:
 
 def test_the_title_names_the_subject(names: Names) -> None:
     text = "A night with Air, and Air again; then Nick Cave."
-    assert names.subjects("Nick Cave in concert", text) == [CAVE]
-    assert names.subjects("Boston", text) == [BOSTON]
+    assert names.subjects("Nick Cave in concert", names.mentions(text)) == ([CAVE], [])
+    assert names.subjects("Boston", names.mentions(text)) == ([BOSTON], [])
 
 
 def test_without_title_the_most_named_is_the_subject_and_of_equals_the_first(names: Names) -> None:
-    assert names.subjects(None, "We met Nick Cave, who likes Air; and Air likes us.") == [AIR]
-    assert names.subjects(None, "We met Nick Cave, who likes Air.") == [CAVE]
-    assert names.subjects(None, "Nothing here.") == []
+    def subject(text: str) -> tuple[list[int], list[int]]:
+        return names.subjects(None, names.mentions(text))
+
+    assert subject("We met Nick Cave, who likes Air; and Air likes us.") == ([AIR], [])
+    assert subject("We met Nick Cave, who likes Air.") == ([CAVE], [])
+    assert subject("Nothing here.") == ([], [])
+
+
+def test_a_title_can_name_an_item() -> None:
+    names = Names(["U2"], ["Where the Streets Have No Name"], [0])
+    title = "Where the Streets Have No Name: a review"
+    assert names.subjects(title, names.mentions("It soars.")) == ([], [0])
 
 
 def test_a_shared_name_names_neither() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from scipy.sparse import csr_array, random_array
 
@@ -16,8 +15,12 @@ from recsys.bundle import Models
 from recsys.config import TextConfig
 from recsys.data.catalogue import read_catalogue
 from recsys.data.dataset import Dataset
-from recsys.text.documents import read_documents
-from recsys.text.model import TextModel, build_text, leading_directions
+from recsys.text.model import (
+    TextModel,
+    build_text,
+    described_together,
+    leading_directions,
+)
 
 ARTISTS = [
     {"artist_id": "a", "name": "Abba"},
@@ -43,7 +46,7 @@ ITEMS = [
 
 
 def build(dataset: Dataset, **options: Any) -> TextModel:
-    config = TextConfig(**{"min_documents": 1, **options})
+    config = TextConfig(**{"min_voices": 1.0, "sentences": 0.0, **options})
     model = build_text(dataset, read_catalogue(dataset), config)
     assert model is not None
     return model
@@ -78,48 +81,62 @@ def test_items_lean_on_their_artist_where_little_is_said(make_dataset: Any) -> N
 
 
 def test_a_page_about_an_item_alone_is_about_its_artist_too(make_dataset: Any) -> None:
-    pages = [{"doc_id": "1", "text": "glittering disco", "item_ids": ["a1"]}]
+    pages = [{"doc_id": "1", "text": "a glittering disco song", "item_ids": ["a1"]}]
     model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=pages))
-    assert [t for t, _ in model.top_terms(0, 5)] == ["disco", "glittering", "glittering disco"]
+    assert [t for t, _ in model.top_terms(0, 5, kinds=("n1",))] == ["disco", "glittering", "song"]
 
 
-def test_top_and_shared_terms(make_dataset: Any) -> None:
+def test_top_terms_by_type(make_dataset: Any) -> None:
     model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS))
     terms = model.top_terms(0, 100)
-    assert "abba" not in dict(terms)
+    assert not [term for term, _ in terms if "abba" in term]
     assert {"perky", "swedish pop", "riffs"} <= dict(terms).keys()
     assert [s for _, s in terms] == sorted((s for _, s in terms), reverse=True)
+    assert len(dict(terms)) == len(terms)
     assert model.top_terms(0, 2) == terms[:2]
     assert model.top_terms(4, 3) == []
-    shared = model.shared_terms(0, 2, 100)
-    assert {"perky", "swedish", "pop", "songs"} <= dict(shared).keys()
-    cosine = (model.artist_terms[[0]] @ model.artist_terms[[2]].T).toarray().item()
-    assert sum(s for _, s in shared) == pytest.approx(cosine, rel=1e-5)
+    table = model.table(0, 100)
+    assert list(table) == ["n2", "np", "adj", "n1"]
+    assert "swedish" in dict(table["adj"])
+    assert "swedish pop" in dict(table["n2"])
+    for kind in ("n2", "np", "n1"):  # unit length before the words of the own name were left out
+        assert 0 < sum(s**2 for _, s in table[kind]) <= 1 + 1e-6
 
 
-def test_the_latest_of_equal_documents_counts(make_dataset: Any) -> None:
-    dataset = make_dataset(artists=ARTISTS, documents=DOCUMENTS)
-    newer = pa.RecordBatch.from_pylist(
-        [{"doc_id": "2", "text": "mellow jazz", "artist_ids": ["b"]}]
-    )
-    with dataset.transaction() as transaction:
-        transaction.append("documents", [newer], source="newer", fingerprint="newer")
-    texts = [d.text for d in read_documents(dataset, read_catalogue(dataset))]
-    assert "mellow jazz" in texts
-    assert "heavy brutal metal" not in texts
-    assert len(texts) == len(DOCUMENTS)
+def test_shared_terms_are_readable_ones_with_their_share(make_dataset: Any) -> None:
+    model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS))
+    shared = dict(model.shared_terms(0, 2, 100))
+    readable = {t for k in ("np", "adj") for t, _ in model.top_terms(2, 99, kinds=(k,))}
+    assert shared
+    assert shared.keys() <= readable
+    assert model.shared_terms(0, 4, 9) == []
 
 
-def test_malformed_addresses_and_unknown_ids_are_harmless(make_dataset: Any) -> None:
+def test_artists_named_beside_each_other(make_dataset: Any) -> None:
     pages = [
-        {"doc_id": "1", "url": "http://[broken", "text": "one", "artist_ids": ["a"]},
-        {"doc_id": "2", "url": "https://www.Site.org/x", "text": "two", "artist_ids": ["a", None]},
-        {"doc_id": "3", "text": "With Abba three", "item_ids": ["nobody"]},
-        {"doc_id": "4", "text": "", "artist_ids": ["a"]},
+        {"doc_id": "1", "text": "Fans of Bloodbath hear Cardigans too.", "artist_ids": ["a"]},
+        {"doc_id": "2", "text": "Bloodbath are loud.", "artist_ids": ["b"]},
+        {"doc_id": "3", "text": "Deathmaze are loud, like Cardigans.", "artist_ids": ["d"]},
     ]
-    dataset = make_dataset(artists=ARTISTS, items=ITEMS, documents=pages)
-    found = list(read_documents(dataset, read_catalogue(dataset)))
-    assert [(d.host, d.artists) for d in found] == [("", [0]), ("site.org", [0]), ("", [0])]
+    model = build(make_dataset(artists=ARTISTS, documents=pages))
+    beside = dict(model.companions(0, 9))
+    assert beside.keys() == {1, 2}
+    assert beside[1] > beside[2] > 0  # everybody is named beside Cardigans
+    assert {row for row, _ in model.companions(2, 9)} == {0, 3}
+    assert model.companions(0, 1) == [(1, beside[1])]
+    assert model.companions(4, 9) == []
+
+
+def test_company_draws_artists_together_and_hubs_little() -> None:
+    vectors = np.eye(4, dtype=np.float32)
+    beside = csr_array(np.array([[0, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0.0]]))
+    drawn = described_together(vectors, csr_array(beside, dtype=np.float32), 1.0)
+    # By hand: degrees 2, 4, 2, 2; row 0 is (1/2, 1/sqrt 8, 0, 0), scaled to length one.
+    row = np.array([0.5, 1 / np.sqrt(8)]) / np.hypot(0.5, 1 / np.sqrt(8))
+    np.testing.assert_allclose(drawn[0], [*row, 0, 0], rtol=1e-6)
+    aloof = described_together(vectors, csr_array(beside, dtype=np.float32), 100.0)
+    assert drawn[0] @ drawn[1] > aloof[0] @ aloof[1] > 0
+    assert described_together(vectors, beside, 0.0) is vectors
 
 
 @pytest.mark.parametrize(
@@ -127,7 +144,7 @@ def test_malformed_addresses_and_unknown_ids_are_harmless(make_dataset: Any) -> 
 )
 def test_nothing_said_gives_no_model(make_dataset: Any, documents: list[dict[str, str]]) -> None:
     dataset = make_dataset(artists=ARTISTS, items=ITEMS, documents=documents)
-    assert build_text(dataset, read_catalogue(dataset), TextConfig(min_documents=1)) is None
+    assert build_text(dataset, read_catalogue(dataset), TextConfig(sentences=0.0)) is None
 
 
 def test_bundle_gives_back_what_was_written(make_dataset: Any, tmp_path: Path) -> None:
@@ -176,7 +193,7 @@ def test_real_descriptions_find_co_listened_artists(make_dataset: Any) -> None:
     pages = [json.loads(line) for line in lines]
     dataset = make_dataset(documents=pages)
     catalogue = read_catalogue(dataset)
-    model = build_text(dataset, catalogue, TextConfig())
+    model = build_text(dataset, catalogue, TextConfig(sentences=0.0))
     assert model is not None
     plays = np.loadtxt(
         Path(folder, "hetrec-lastfm", "user_artists.dat"), skiprows=1, dtype=np.int64

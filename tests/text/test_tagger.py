@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import InputError
-from recsys.text.phrases import KINDS, phrases, split
 from recsys.text.tagger import N_FEATURES, TAGS, Tagger, default_tagger
+from recsys.text.terms import KINDS, phrases, split
 
 DATA = os.environ.get("RECSYS_TEST_DATA")
 

@@ -10,13 +10,14 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from recsys import progress
 from recsys.data.dataset import Dataset
 from recsys.data.importers import (
+    database,
     lastfm_360k,
     lastfm_hetrec,
     listenbrainz,
@@ -28,7 +29,7 @@ from recsys.data.importers.door import Door
 from recsys.data.importers.format import Format
 from recsys.errors import InputError, UsageError, nearest
 
-__all__ = ["FORMATS", "Format", "ImportResult", "import_source"]
+__all__ = ["FORMATS", "NAMES", "Format", "ImportResult", "import_source"]
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
@@ -43,7 +44,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         )
     }
 )
-"""What can be imported, by name."""
+"""What can be imported from files, by name."""
+NAMES = (*FORMATS, database.NAME)
+"""All that can be imported."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class ImportResult:
     """Where the bad rows are, None where there are none."""
     reasons: dict[str, int]
     """How often each rule was broken, the most frequent first."""
+    remarks: dict[str, int] = field(default_factory=dict)
+    """What is odd about rows that were kept, and how often, the most frequent first."""
 
 
 def import_source(
@@ -72,7 +77,7 @@ def import_source(
     Parameters
     ----------
     format
-        One of `FORMATS`.
+        One of `NAMES`.
     source
         A file, or a folder as the format has it.
     dataset
@@ -87,9 +92,12 @@ def import_source(
     InputError
         Where the source cannot be read, or more than 5 % of the rows of a file are bad.
     """
+    if format == database.NAME:
+        added = database.import_database(str(source), dataset)
+        return ImportResult(added, 0, 0, not any(added.values()), None, {})
     if format not in FORMATS:
-        close = nearest(format, FORMATS)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(FORMATS)}"
+        close = nearest(format, NAMES)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(NAMES)}"
         raise UsageError(f"unknown format {format!r}; {hint}")
     form, path = FORMATS[format], Path(source)
     files = form.files(path)

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
@@ -24,9 +23,10 @@ import feedparser
 import lxml.etree
 import trafilatura
 from lxml.html import HtmlElement
-from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from scrapy.linkextractors import IGNORED_EXTENSIONS
 from scrapy.utils.sitemap import Sitemap
+
+from recsys.text.plain import language
 
 __all__ = ["Found", "Page", "kind_of", "read_feed", "read_page", "read_sitemap", "unpack"]
 
@@ -51,8 +51,6 @@ _DATE_METAS = {
 }
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_LANGUAGE_SAMPLE = 4000
-"""Characters that the language is judged by."""
 _MAX_JSON_DEPTH = 8
 
 
@@ -141,16 +139,7 @@ def read_page(html: str, url: str) -> Page:
     )
     text = (getattr(document, "text", None) or "").strip()
     may_index = "noindex" not in robots and "none" not in robots
-    return Page(title, text, published_at, _language(text), links, may_index)
-
-
-@cache
-def _identifier() -> Any:
-    return LanguageIdentifier.from_model_file(MODEL_FILE)
-
-
-def _language(text: str) -> str:
-    return str(_identifier().classify(text[:_LANGUAGE_SAMPLE])[0]) if text else ""
+    return Page(title, text, published_at, language(text), links, may_index)
 
 
 def _metas(tree: HtmlElement) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,322 @@
+"""What each model knows of new songs that nobody has played, in the demo world.
+
+    python -m benchmarks.cold_start [--seeds 0,1,2,3,4] [--worlds FOLDER] [--out docs/results]
+
+Two ways to withhold a fifth of the tracks from training. *By artist*: every play of every track of
+a fifth of the artists, and every visit to them. *By time*: the newest fifth of the tracks, and all
+events from the day when the first of them came out. A listener's truth are the withheld tracks that
+they went on to love; all withheld tracks are ranked, nothing else is. Seed 4 was never used in
+development. Writes cold-start.json and cold-start.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.stats import rankdata
+
+from recsys.audio.model import pool
+from recsys.backend import LocalBackend
+from recsys.bundle import Models
+from recsys.collaborative.als import train
+from recsys.collaborative.factors import Factors
+from recsys.config import Config
+from recsys.data.catalogue import NO_TIME
+from recsys.data.interactions import Events, build_interactions
+from recsys.data.world import World, make_world, synthesise
+from recsys.evaluation.metrics import ranking_metrics, summary
+from recsys.pipeline import Content, Source, learn_to_hear, read_source
+
+K = 30
+SHARE = 0.2
+CLIP_S = 10.0
+RIDGES = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+ABOUT_ITEMS = ("stream", "save", "playlist_add", "skip", "rating")
+MIXES = {
+    "labels": ("labels",),
+    "text": ("text",),
+    "CNN, feature-aware": ("audio",),
+    "CNN + text": ("audio", "text"),
+    "CNN + text + labels": ("audio", "text", "labels"),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One way to withhold tracks."""
+
+    name: str
+    cold: NDArray[np.int64]
+    """(m,) rows of the withheld tracks."""
+    past: Events
+    """What models may see."""
+    loved: csr_array
+    """(n_users, m) the truth."""
+
+
+def splits(source: Source, config: Config, seed: int) -> Iterator[Split]:
+    """Withhold a fifth of the tracks by artist, and the newest fifth by time."""
+    catalogue, events = source.catalogue, source.events
+    track = catalogue.of_kind("track")
+    rng = np.random.default_rng([seed, 20])
+    artists = np.unique(catalogue.item_artist[track])
+    chosen = rng.choice(artists, round(SHARE * len(artists)), replace=False)
+    withheld = track & np.isin(catalogue.item_artist, chosen)
+    on_cold = (events.item >= 0) & withheld[events.item]
+    about = on_cold | np.isin(events.artist, chosen)
+    later, past = np.flatnonzero(on_cold), np.flatnonzero(~about)
+    yield _split("by artist", withheld, past, later, source, config)
+
+    released = catalogue.released_at
+    first = np.quantile(released[track & (released != NO_TIME)], 1 - SHARE)
+    withheld = track & (released >= first)
+    # A single is no new song where its recording is out already.
+    withheld &= ~np.isin(catalogue.recording, catalogue.recording[track & (released < first)])
+    on_cold = (events.item >= 0) & withheld[events.item]
+    past = np.flatnonzero((events.at < first) & ~on_cold)
+    yield _split("by time", withheld, past, np.flatnonzero(on_cold), source, config)
+
+
+def _split(
+    name: str,
+    withheld: NDArray[np.bool_],
+    past: NDArray[np.int64],
+    later: NDArray[np.int64],
+    source: Source,
+    config: Config,
+) -> Split:
+    cold = np.flatnonzero(withheld)
+    about = source.events.take(later).of_kind(*ABOUT_ITEMS)
+    events = source.events.take(later).take(about)
+    evidence = build_interactions(events, source.catalogue, config.interactions).evidence
+    loved = csr_array((evidence[:, cold] > 0).astype(np.float32))
+    return Split(name, cold, source.events.take(past), loved)
+
+
+def scores(
+    world: World, source: Source, split: Split, config: Config, folder: Path
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield every ranker's name and its scores (n_users, m) for the withheld tracks."""
+    catalogue, cold = source.catalogue, split.cold
+    past = replace(source, events=split.past)
+    content, backend = Content(past, config), LocalBackend()
+    settings = config.collaborative
+    evidence = build_interactions(split.past, catalogue, config.interactions).evidence
+    n_users, shape = catalogue.n_users, (catalogue.n_users, len(cold))
+    rng = np.random.default_rng(0)
+    listeners = np.diff(evidence.tocsc().indptr)
+    by_artist = np.bincount(
+        catalogue.item_artist[catalogue.item_artist >= 0],
+        listeners[catalogue.item_artist >= 0],
+        catalogue.n_artists,
+    )
+
+    yield "random", rng.random(shape)
+    yield "popularity of the artist", np.tile(by_artist[catalogue.item_artist[cold]], (n_users, 1))
+
+    factors = train(evidence, settings, backend)
+    users = factors.user_factors.astype(float)
+    yield "artist mean", users @ artist_means(factors, catalogue.item_artist, listeners)[cold].T
+
+    heard = content.heard
+    rows = catalogue.items.rows(list(heard))
+    pooled = np.zeros((catalogue.n_items, len(pool(next(iter(heard.values())).bands))))
+    pooled[rows] = [pool(one.bands) for one in heard.values()]
+    met = np.intersect1d(rows, np.flatnonzero(listeners))
+    line = linear(pooled, factors, met, listeners, catalogue.item_artist)
+    yield "linear on pooled features", users @ line[cold].T
+
+    said = learn_to_hear(factors, evidence, content, Models(folder))
+    assert said is not None
+    yield "CNN", users @ said[cold].T
+    for name, names in MIXES.items():
+        features = content.features(names, said)
+        mixed = train(evidence, settings, backend, initial=factors, item_features=features)
+        yield name, mixed.user_factors.astype(float) @ mixed.item_factors[cold].T
+
+    everything = build_interactions(source.events, catalogue, config.interactions).evidence
+    told = train(everything, settings, backend)
+    products = told.user_factors.astype(float) @ told.item_factors[cold].T
+    yield "factors trained on the withheld plays", products + told.item_biases[cold]
+
+    truth = world.truth
+    in_truth = {id: row for row, id in enumerate(truth.user_ids)}
+    items = {id: row for row, id in enumerate(truth.item_ids)}
+    wanted = np.zeros(shape)
+    columns = [items[catalogue.items[row]] for row in cold.tolist()]
+    for user in range(n_users):
+        if (row := in_truth.get(catalogue.users[user])) is not None:
+            wanted[user] = truth.preference[row, columns]
+    yield "oracle", wanted
+
+
+def artist_means(
+    factors: Factors, artist: NDArray[np.int32], listeners: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Return (n_items, f): the mean of the factors of the artist's played items, zeros if none."""
+    known = (artist >= 0) & (listeners > 0)
+    total = np.zeros((artist.max() + 1, factors.item_factors.shape[1]))
+    np.add.at(total, artist[known], factors.item_factors[known])
+    count = np.bincount(artist[known], minlength=len(total))[:, None]
+    means = total / np.maximum(count, 1)
+    return np.where(artist[:, None] >= 0, means[artist], 0)
+
+
+def linear(
+    features: NDArray[np.float64],
+    factors: Factors,
+    met: NDArray[np.int64],
+    listeners: NDArray[np.integer],
+    artist: NDArray[np.int32],
+) -> NDArray[np.float64]:
+    """Return (n_items, f) the ridge regression of directions on features.
+
+    The ridge is the best of `RIDGES` for every fifth artist, left out in turn.
+    """
+    mean, spread = features[met].mean(axis=0), features[met].std(axis=0) + 1e-9
+    standard = (features - mean) / spread
+    directions = factors.item_factors.astype(float)
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    weights = listeners / (listeners + 10)
+
+    def fit(rows: NDArray[np.int64], ridge: float) -> NDArray[np.float64]:
+        usual = np.average(directions[rows], axis=0, weights=weights[rows])
+        weighted = standard[rows] * weights[rows, None]
+        normal = weighted.T @ standard[rows] + ridge * np.eye(standard.shape[1])
+        line = np.linalg.solve(normal, weighted.T @ (directions[rows] - usual))
+        return standard @ line + usual
+
+    errors = dict.fromkeys(RIDGES, 0.0)
+    for fold in range(5):
+        out = artist[met] % 5 == fold
+        for ridge in RIDGES:
+            missed = fit(met[~out], ridge)[met[out]] - directions[met[out]]
+            errors[ridge] += float((weights[met[out]] * (missed**2).sum(axis=1)).sum())
+    return fit(met, min(errors, key=errors.__getitem__))
+
+
+def measure(values: NDArray[np.float64], loved: csr_array) -> dict[str, float]:
+    """Return mean AUC and recall@30 over the listeners who loved a withheld track."""
+    rng = np.random.default_rng(1)
+    # Ties are broken at random, the same way for every ranker.
+    shuffle = rng.permutation(values.shape[1])
+    order = shuffle[np.argsort(-values[:, shuffle], axis=1, kind="stable")]
+    users = np.flatnonzero(np.diff(loved.indptr))
+    recall = summary(ranking_metrics(order[users, :K].astype(np.int32), loved[users], (K,)))
+    areas = []
+    for user in users.tolist():
+        hits = np.zeros(values.shape[1], bool)
+        hits[loved.indices[loved.indptr[user] : loved.indptr[user + 1]]] = True
+        n, m = int(hits.sum()), int((~hits).sum())
+        if m:
+            ranks = rankdata(values[user])
+            areas.append((ranks[hits].sum() - n * (n + 1) / 2) / (n * m))
+    return {"auc": float(np.mean(areas)), f"recall@{K}": recall[f"recall@{K}"]}
+
+
+def run(seed: int, scale: float, worlds: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the figures of one world, by split and ranker."""
+    world = make_world(worlds / f"seed{seed}-scale{scale:g}", seed=seed, scale=scale)
+    synthesise(world, duration_s=CLIP_S, workers=os.cpu_count() or 1)
+    source, config = read_source(world.dataset), Config()
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for split in splits(source, config, seed):
+        with tempfile.TemporaryDirectory() as folder:
+            figures = {
+                name: measure(values, split.loved)
+                for name, values in scores(world, source, split, config, Path(folder))
+            }
+        found[split.name] = figures
+        for name, metrics in figures.items():
+            shown = ", ".join(f"{metric} {value:.3f}" for metric, value in metrics.items())
+            print(f"seed {seed}, {split.name}: {name}: {shown}", file=sys.stderr, flush=True)
+    return found
+
+
+def page(report: dict) -> str:
+    """Return the results page."""
+    lines = [
+        "# Cold start: new songs that nobody has played",
+        "",
+        f"`{report['command']}`, {report['at']}, {report['machine']}; {report['versions']}; "
+        f"{report['minutes']:.0f} minutes.",
+        "",
+        __doc__.split("\n\n", 2)[2].partition(" Writes ")[0].replace("\n", " "),
+        "",
+        "AUC and recall@30 are means over listeners, then over the worlds; in brackets the lowest "
+        "and the highest world. *Of oracle* and *of factors* are shares of the recall of the "
+        "planted tastes and of factors that were trained on the withheld plays themselves. The "
+        "popularity of a withheld track is that of its artist's other tracks; by artist there are "
+        "none, so both it and the artist's mean draw lots.",
+    ]
+    seeds = report["seeds"]
+    for split in next(iter(seeds.values())):
+        lines += ["", f"## Withheld {split}", "", f"Seeds {', '.join(seeds)}.", ""]
+        lines += ["| | AUC | recall@30 | of oracle | of factors |", "|---|---:|---:|---:|---:|"]
+        for name in next(iter(seeds.values()))[split]:
+            figures = {key: [s[split][name][key] for s in seeds.values()] for key in METRICS}
+            shares = []
+            for whole in ("oracle", "factors trained on the withheld plays"):
+                each = [
+                    s[split][name][f"recall@{K}"] / s[split][whole][f"recall@{K}"]
+                    for s in seeds.values()
+                ]
+                shares.append(f"{np.mean(each):.2f}")
+            cells = [f"{np.mean(v):.3f} ({min(v):.3f} to {max(v):.3f})" for v in figures.values()]
+            lines.append(f"| {name} | {' | '.join(cells + shares)} |")
+    if "4" in seeds:
+        lines += ["", "## Seed 4 alone, never used in development", ""]
+        lines += ["| | by artist: AUC | recall@30 | by time: AUC | recall@30 |"]
+        lines += ["|---|---:|---:|---:|---:|"]
+        for name in seeds["4"]["by artist"]:
+            cells = [seeds["4"][s][name][key] for s in ("by artist", "by time") for key in METRICS]
+            lines.append(f"| {name} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+METRICS = ("auc", f"recall@{K}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--worlds", type=Path, help="folder that keeps the worlds and their sound")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    began = time.time()
+    with tempfile.TemporaryDirectory() as temporary:
+        worlds = options.worlds or Path(temporary)
+        seeds = {seed: run(int(seed), options.scale, worlds) for seed in options.seeds.split(",")}
+    report = {
+        "command": "python -m benchmarks.cold_start " + " ".join(sys.argv[1:]),
+        "at": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "versions": f"Python {platform.python_version()}, numpy {np.__version__}, "
+        f"torch {torch.__version__}",
+        "minutes": (time.time() - began) / 60,
+        "seeds": seeds,
+    }
+    print(page(report))
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "cold-start.json").write_text(json.dumps(report, indent=1) + "\n")
+        (options.out / "cold-start.md").write_text(page(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""The k best inner products of a large catalogue, nearly all of them, at a fraction of the work.
+
+Enters: vectors with optional biases, and their graph (`recsys.retrieval.graph`). Leaves: what
+`ExactIndex` leaves; a row that is found has the same score there and here. A search begins at the
+longest vectors, which lie in every region of the catalogue, and walks the graph from the best row
+seen to its links until nothing better comes (the search of Malkov, Yashunin 2018, on one level).
+A row that may not be returned is still walked through. Where few rows may be returned, where many
+are wanted, and where a walk has found too few, the exact index answers.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import local
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recsys.errors import UsageError
+from recsys.retrieval.exact import (
+    ExactIndex,
+    better,
+    contains,
+    dot,
+    sink,
+    sort_heap,
+    sorted_rows,
+)
+from recsys.retrieval.graph import LINKS
+
+__all__ = ["ApproximateIndex"]
+
+_ENTRIES = 512
+"""Longest vectors at which a search begins."""
+_BREADTH = 100
+"""Rows that a search keeps in view, at least."""
+_QUERIES = 16
+"""Queries that a thread takes at a time."""
+_MOST_SHARE = 50
+"""Beyond one row in this many the exact index is as quick."""
+_ALLOWED_SHARE = 8
+"""Where fewer than one row in this many is allowed, scoring those is quicker than a walk."""
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int32]
+
+
+class ApproximateIndex:
+    """Vectors to search by inner product, by walking a graph.
+
+    Parameters
+    ----------
+    vectors, biases, num_threads
+        As of `ExactIndex`.
+    graph
+        (n, LINKS) int32 of `neighbour_graph` or `grown_graph`.
+    breadth
+        Rows in view, the more the surer; never fewer than are wanted.
+
+    Raises
+    ------
+    UsageError
+        As of `ExactIndex`, and for a graph of another shape.
+    """
+
+    def __init__(
+        self,
+        vectors: Floats,
+        biases: Floats | None = None,
+        *,
+        graph: Rows,
+        breadth: int = _BREADTH,
+        num_threads: int = 0,
+    ) -> None:
+        self.exact = ExactIndex(vectors, biases, num_threads=num_threads)
+        n = len(self.exact)
+        if graph.shape != (n, LINKS) or graph.dtype != np.int32:
+            raise UsageError(f"graph: want int32 ({n}, {LINKS}), got {graph.dtype} {graph.shape}")
+        if graph.size and not (graph.min() >= -1 and graph.max() < n):
+            raise UsageError(f"graph: want rows below {n}, got {graph.min()} to {graph.max()}")
+        place = np.empty(n, np.int32)
+        place[self.exact.order] = np.arange(n, dtype=np.int32)
+        linked = graph[self.exact.order]
+        self._graph = np.where(linked >= 0, place[linked], np.int32(-1))
+        self._breadth = breadth
+        self._marks = local()
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+    def search(
+        self,
+        queries: Floats,
+        k: int,
+        *,
+        exclude: csr_array | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[Rows, Floats]:
+        """Return nearly the `k` best rows for each query; otherwise as `ExactIndex.search`.
+
+        There are never fewer than `k` while `k` may be returned.
+        """
+        self.exact.check(queries, k, exclude, allowed)
+        m, n = len(queries), len(self)
+        n_allowed = n if allowed is None else int(np.count_nonzero(allowed))
+        if k * _MOST_SHARE > n_allowed or n_allowed * _ALLOWED_SHARE < n:
+            return self.exact.search(queries, k, exclude=exclude, allowed=allowed)
+        rows = np.full((m, k), -1, np.int32)
+        scores = np.full((m, k), -np.inf, np.float32)
+        if not (m and k):
+            return rows, scores
+        queries = np.ascontiguousarray(queries, np.float32)
+        excluded = sorted_rows(exclude, m)
+        within = np.zeros(0, np.bool_) if allowed is None else allowed[self.exact.order]
+
+        def run(start: int) -> None:
+            part = slice(start, start + _QUERIES)
+            marks = self._own_marks()
+            _walk_block(
+                start,
+                queries[part],
+                self.exact.vectors,
+                self.exact.biases,
+                self.exact.order,
+                self._graph,
+                within,
+                *excluded,
+                min(_ENTRIES, n),
+                max(k, self._breadth),
+                marks,
+                rows[part],
+                scores[part],
+            )
+
+        starts = range(0, m, _QUERIES)
+        if len(starts) == 1 or self.exact.num_threads == 1:
+            for start in starts:
+                run(start)
+        else:
+            with ThreadPoolExecutor(self.exact.num_threads) as threads:
+                list(threads.map(run, starts))
+        self._complete(rows, scores, queries, exclude, allowed)
+        return rows, scores
+
+    def _complete(
+        self,
+        rows: Rows,
+        scores: Floats,
+        queries: Floats,
+        exclude: csr_array | None,
+        allowed: NDArray[np.bool_] | None,
+    ) -> None:
+        """Let the exact index answer where a walk found too few."""
+        short = np.flatnonzero(rows[:, -1] < 0)
+        if len(short):
+            without = None if exclude is None else exclude[short]
+            rows[short], scores[short] = self.exact.search(
+                queries[short], rows.shape[1], exclude=without, allowed=allowed
+            )
+
+    def _own_marks(self) -> NDArray[np.uint32]:
+        """Return this thread's (n + 1,) marks of what was seen; the last is the search's number."""
+        if not hasattr(self._marks, "seen"):
+            self._marks.seen = np.zeros(len(self) + 1, np.uint32)
+        seen: NDArray[np.uint32] = self._marks.seen
+        if seen[-1] > np.iinfo(np.uint32).max - _QUERIES - 1:
+            seen[:] = 0
+        return seen
+
+
+@numba.njit(nogil=True, cache=True)
+def _walk_block(
+    first_query: int,
+    queries: Floats,
+    vectors: Floats,
+    biases: Floats,
+    names: Rows,
+    graph: Rows,
+    within: NDArray[np.bool_],
+    indptr: NDArray[np.int64],
+    indices: Rows,
+    n_entries: int,
+    breadth: int,
+    marks: NDArray[np.uint32],
+    rows: Rows,
+    scores: Floats,
+) -> None:
+    """Fill rows and scores (b, k) for queries (b, d), the first of which is first_query."""
+    found = np.empty(breadth, np.int32)
+    found_scores = np.empty(breadth, np.float32)
+    for q in range(len(queries)):
+        excluded = indices[indptr[first_query + q] : indptr[first_query + q + 1]]
+        n_found = _walk(
+            queries[q], vectors, biases, names, graph, within, excluded, n_entries, marks,
+            found, found_scores,
+        )  # fmt: skip
+        # Scored again as the exact index does, so that both agree to the last bit.
+        for f in range(n_found):
+            position = found[f]
+            score = np.float32(dot(queries[q], vectors[position]) + biases[position])
+            if better(score, names[position], scores[q, 0], rows[q, 0]):
+                rows[q, 0], scores[q, 0] = names[position], score
+                sink(rows[q], scores[q], rows.shape[1])
+        sort_heap(rows[q], scores[q])
+
+
+@numba.njit(nogil=True, cache=True)
+def _walk(
+    query: Floats,
+    vectors: Floats,
+    biases: Floats,
+    names: Rows,
+    graph: Rows,
+    within: NDArray[np.bool_],
+    excluded: Rows,
+    n_entries: int,
+    marks: NDArray[np.uint32],
+    found: Rows,
+    found_scores: Floats,
+) -> int:
+    """Fill found, a heap with the worst in front, with positions; return how many there are."""
+    breadth, n_found, n_open = len(found), 0, 0
+    seen = marks[:-1]
+    marks[-1] += np.uint32(1)
+    now = marks[-1]
+    capacity = n_entries + 8 * breadth
+    # Scores are negated, so that this heap has the best in front.
+    open_scores = np.empty(capacity, np.float32)
+    open_rows = np.empty(capacity, np.int32)
+    step = n_entries
+    position = -1
+    while True:
+        # The entries are the links of a first, imagined row.
+        for slot in range(step):
+            other = slot if position < 0 else graph[position, slot]
+            if other < 0 or seen[other] == now:
+                continue
+            seen[other] = now
+            score = _near_dot(query, vectors[other]) + biases[other]
+            if n_found == breadth and score <= found_scores[0]:
+                continue
+            if n_open < capacity:
+                _push(open_scores, open_rows, n_open, -score, other)
+                n_open += 1
+            if (len(within) and not within[other]) or contains(excluded, names[other]):
+                continue
+            if n_found < breadth:
+                _push(found_scores, found, n_found, score, other)
+                n_found += 1
+            else:
+                _replace(found_scores, found, n_found, score, other)
+        if n_open == 0 or (n_found == breadth and -open_scores[0] < found_scores[0]):
+            return n_found
+        step, position = graph.shape[1], open_rows[0]
+        n_open -= 1
+        _replace(open_scores, open_rows, n_open, open_scores[n_open], open_rows[n_open])
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _near_dot(a: Floats, b: Floats) -> np.float32:
+    total = np.float32(0)
+    for d in range(len(a)):
+        total += a[d] * b[d]
+    return total
+
+
+@numba.njit(nogil=True, cache=True)
+def _push(scores: Floats, rows: Rows, size: int, score: np.float32, row: int) -> None:
+    """Add to a heap of `size` entries, the least in front."""
+    place = size
+    while place > 0:
+        parent = (place - 1) >> 1
+        if scores[parent] <= score:
+            break
+        scores[place], rows[place] = scores[parent], rows[parent]
+        place = parent
+    scores[place], rows[place] = score, row
+
+
+@numba.njit(nogil=True, cache=True)
+def _replace(scores: Floats, rows: Rows, size: int, score: np.float32, row: int) -> None:
+    """Put an entry in place of the first of a heap of `size` entries."""
+    place = 0
+    while 2 * place + 1 < size:
+        child = 2 * place + 1
+        if child + 1 < size and scores[child + 1] < scores[child]:
+            child += 1
+        if scores[child] >= score:
+            break
+        scores[place], rows[place] = scores[child], rows[child]
+        place = child
+    scores[place], rows[place] = score, row

@@ -1,0 +1,362 @@
+"""The page in a real browser: everything that it offers, by keyboard too, and without barriers.
+
+With RECSYS_SCREENSHOTS naming a folder, the pictures of README are drawn there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.backend import LocalBackend
+from recsys.bundle import Models
+from recsys.config import Config
+from recsys.data.world import make_world, synthesise
+from recsys.pipeline import build, read_source
+from recsys.serving.app import AppArgs, create_app
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="install the dev extra (playwright)"
+    )
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="as playwright")
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium here; install it with `apt-get install chromium`"
+)
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A small world that can be heard, served by uvicorn in this process."""
+    import uvicorn
+
+    made = os.environ.get("RECSYS_DEMO")
+    folder = Path(made) if made else tmp_path_factory.mktemp("heard")
+    if not made:
+        world = make_world(folder, seed=0, scale=0.05)
+        synthesise(world, duration_s=1.5, workers=1)
+        config = Config().override(["collaborative.factors=8", "collaborative.iterations=3"])
+        build(read_source(world.dataset), config, LocalBackend(), Models(folder / "models"))
+    app = create_app(
+        AppArgs(require_keys=False, models=str(folder / "models"), dataset=str(folder / "dataset"))
+    )
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    waiting = threading.Event()
+    while not server.started and thread.is_alive():
+        waiting.wait(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=BROWSER,
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, address: str) -> Iterator[Any]:
+    """A page that has drawn a Discover Weekly; any script error fails the test."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on(
+        "console",
+        lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None,
+    )
+    page.goto(address)
+    page.wait_for_selector(".row")
+    yield page
+    context.close()
+    assert not faults
+
+
+def barriers(page: Any) -> list[str]:
+    """Return the serious faults that axe-core finds."""
+    page.wait_for_timeout(700)  # colours of a fading row are not those it comes to have
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['nodes'][0]['html'][:120]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def picture(page: Any, name: str) -> None:
+    folder = os.environ.get("RECSYS_SCREENSHOTS")
+    if folder:
+        page.wait_for_timeout(900)
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def rows(page: Any) -> list[str]:
+    ids = "rows => rows.map(row => row.dataset.item)"
+    found: list[str] = page.eval_on_selector_all(".row", ids)
+    return found
+
+
+def gone(page: Any, item_id: str) -> None:
+    page.locator(f'[data-item="{item_id}"]').wait_for(state="detached")
+
+
+def view(page: Any, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_a_week_has_covers_reasons_bars_and_no_barriers(page: Any) -> None:
+    assert page.locator("h1").inner_text() == "Discover Weekly"
+    n = page.locator(".row").count()
+    assert n > 5
+    assert page.locator(".row .art svg").count() == n
+    assert page.locator(".row .bar").count() == n
+    assert page.locator(".row .why").count() > 0
+    arts = page.eval_on_selector_all(".row .art", "all => all.map(art => art.innerHTML)")
+    assert len(set(arts)) == n, "every cover is its own"
+    assert barriers(page) == []
+    picture(page, "page")
+
+
+def test_sliders_rank_anew_at_once(page: Any) -> None:
+    view(page, "Right now")
+    page.wait_for_selector("#mix .row")
+    before = rows(page)
+    page.eval_on_selector_all(
+        "input[type=range]",
+        """all => all.forEach(one => {
+            one.value = one.id === "weight-popularity" ? 2 : 0;
+            one.dispatchEvent(new Event("input"));
+        })""",
+    )
+    page.wait_for_function(
+        "before => JSON.stringify([...document.querySelectorAll('.row')].map(r => r.dataset.item))"
+        " !== before",
+        arg=json.dumps(before, separators=(",", ":")),
+    )
+    assert rows(page) != before
+    assert "Popularity 100 %" in page.locator(".made .bar").get_attribute("title")
+    assert barriers(page) == []
+    picture(page, "sliders")
+
+
+def test_a_slider_moves_by_keyboard(page: Any) -> None:
+    view(page, "Right now")
+    slider = page.get_by_label("Popularity")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("output").last.inner_text() == "1.05"
+
+
+def test_like_and_skip_change_the_list(page: Any) -> None:
+    view(page, "Right now")
+    page.wait_for_selector("#mix .row")
+    first, second = rows(page)[:2]
+    page.locator(".row").nth(0).get_by_role("button", name=re.compile("^Skip")).click()
+    gone(page, first)
+    liked = page.locator(f'[data-item="{second}"]')
+    liked.get_by_role("button", name=re.compile("^Like")).click()
+    gone(page, second)
+    page.reload()
+    page.wait_for_selector(".row")
+    view(page, "Right now")
+    page.wait_for_selector("#mix .row")
+    assert not {first, second} & set(rows(page)), "the server remembers"
+
+
+def test_a_private_session_leaves_the_server_as_it_was(page: Any) -> None:
+    page.get_by_role("switch").check()
+    view(page, "Right now")
+    page.wait_for_selector("#mix .row")
+    before = rows(page)
+    with page.expect_response("**/v1/events") as answered:
+        page.locator(".row").nth(0).get_by_role("button", name=re.compile("^Skip")).click()
+    assert answered.value.json()["private"] == 1 and answered.value.json()["accepted"] == 0
+    gone(page, before[0])
+    page.reload()
+    page.wait_for_selector(".row")
+    view(page, "Right now")
+    page.wait_for_selector("#mix .row")
+    assert rows(page) == before
+
+
+def choose_artists(page: Any) -> None:
+    view(page, "New listener")
+    for letter in ("a", "e"):
+        page.get_by_label("Artists", exact=True).fill(letter)
+        page.locator(".found").first.locator("button").first.click()
+        page.wait_for_selector(".found:nth-of-type(2) button, .making .found + .found button")
+    assert barriers(page) == []
+    picture(page, "new-listener")
+    page.get_by_role("button", name="Make my list").click()
+    page.wait_for_selector("#mix .row")
+
+
+def test_a_listener_is_made_of_artists(page: Any) -> None:
+    choose_artists(page)
+    assert "guest-" in page.locator(".lede").inner_text()
+    assert page.locator(".row").count() > 5
+    guest = page.url.rpartition("/")[2]
+    answer = page.request.get(page.url.partition("#")[0] + f"v1/users/{guest}/recommendations")
+    assert answer.status == 200
+
+
+def test_a_private_listener_is_known_to_the_page_only(page: Any) -> None:
+    page.get_by_role("switch").check()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    choose_artists(page)
+    assert "a private listener" in page.locator(".lede").inner_text()
+    assert not any("/v1/events" in url for url in sent)
+
+
+def test_an_item_has_a_profile_and_neighbours_by_each_model(page: Any) -> None:
+    page.locator(".row h3 button").first.click()
+    sheet = page.locator("dialog[open]")
+    sheet.wait_for()
+    for name in ("All together", "Listening", "Words", "Sound"):
+        tab = sheet.get_by_role("button", name=name, exact=True)
+        tab.click()
+        page.wait_for_selector("dialog .near li")
+        assert tab.get_attribute("aria-pressed") == "true"
+    assert sheet.get_by_role("heading", name="Why it is in the list").count() == 1
+    assert barriers(page) == []
+    picture(page, "item")
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+
+
+def test_an_artist_has_a_table_of_terms(page: Any) -> None:
+    page.locator(".row h3 button").first.click()
+    page.locator("dialog .link").click()
+    page.wait_for_selector("dialog .terms")
+    assert page.locator("dialog .terms tbody tr").count() > 3
+    scores = page.locator("dialog .terms").first.locator("td:last-child").all_inner_texts()
+    numbers = [float(text) for text in scores]
+    assert numbers == sorted(numbers, reverse=True)
+    assert barriers(page) == []
+    picture(page, "artist")
+
+
+def test_a_clip_plays(page: Any) -> None:
+    for place in range(page.locator(".row").count()):
+        with page.expect_response("**/audio") as answered:
+            page.locator(".row").nth(place).get_by_role("button", name=re.compile("^Play")).click()
+        if answered.value.status == 200:
+            break
+    assert answered.value.headers["content-type"] == "audio/flac"
+    page.wait_for_function("() => document.querySelector('#audio').duration > 1")
+    assert page.locator("#player").is_visible()
+    assert page.locator("#playing").inner_text()
+
+
+def test_the_map_zooms_and_is_walked(page: Any) -> None:
+    view(page, "Map")
+    canvas = page.locator("canvas")
+    canvas.wait_for()
+    assert page.locator(".scenes li").count() >= 2
+    page.get_by_role("button", name="Zoom in").click()
+    assert float(canvas.get_attribute("data-zoom")) > 1
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".notice .near li")
+    first = page.locator(".notice h2").inner_text()
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+    page.wait_for_selector(".notice .near li")
+    page.keyboard.press("-")
+    assert first
+    assert barriers(page) == []
+    box = canvas.bounding_box()
+    with page.expect_response("**/audio"):  # a click on any dot plays it
+        page.evaluate(
+            """() => {
+                const canvas = document.querySelector('canvas');
+                canvas.focus();
+            }"""
+        )
+        page.keyboard.press("Enter")
+    assert box["width"] > 300
+    picture(page, "map")
+
+
+def test_a_click_on_the_map_plays_and_shows_neighbours(page: Any) -> None:
+    view(page, "Map")
+    page.locator("canvas").wait_for()
+    spots = page.evaluate(
+        """async () => {
+            const chart = await (await fetch('/v1/map')).json();
+            const canvas = document.querySelector('canvas');
+            const side = Math.min(canvas.clientWidth, canvas.clientHeight) / 2.15;
+            const [x, y] = [canvas.clientWidth / 2, canvas.clientHeight / 2];
+            return chart.items.map(one => (
+                {title: one.title, x: x + one.x * side, y: y + one.y * side}));
+        }"""
+    )
+    with page.expect_response("**/audio"):
+        page.locator("canvas").click(position={"x": spots[0]["x"], "y": spots[0]["y"]})
+    page.wait_for_selector(".notice .near li")
+    assert page.locator(".notice h2").inner_text() in {spot["title"] for spot in spots}
+
+
+@pytest.mark.parametrize(("label", "start"), [("M3U", "#EXTM3U"), ("JSPF", '{"playlist"')])
+def test_a_week_is_saved(page: Any, label: str, start: str) -> None:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Save as {label}").click()
+    assert re.fullmatch(
+        rf"discover-weekly-\d{{4}}-W\d\d\.{label.lower()}", download.value.suggested_filename
+    )
+    assert Path(download.value.path()).read_text(encoding="utf-8").startswith(start)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_dark_and_light_on_a_phone(chromium: Any, address: str, scheme: str) -> None:
+    context = chromium.new_context(
+        viewport={"width": 375, "height": 740}, color_scheme=scheme, has_touch=True
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector(".row")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 375, "nothing may need sideways scrolling"
+    assert barriers(page) == []
+    picture(page, f"phone-{scheme}")
+    page.goto(address + "/docs")
+    page.wait_for_selector("details")
+    assert barriers(page) == []
+    context.close()
+
+
+def test_the_keyboard_reaches_a_listener(page: Any) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.get_by_label("Listener").focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("nobody-like-this")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".notice")
+    assert "Unknown id" in page.locator(".notice h2").inner_text()
+    assert "Unknown id" in page.locator("[role=status]").first.inner_text()

@@ -53,6 +53,7 @@ from recsys.data.interactions import (
     Events,
     Interactions,
     build_interactions,
+    latest_times,
     newly_loved,
     read_events,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "assemble",
     "build",
     "check_names",
+    "evidence_times",
     "learn_to_hear",
     "read_source",
     "training_key",
@@ -445,7 +447,8 @@ def _factors(
     if "audio" not in names:
         return factors
     features, settings = content.features(names, said), content.config.collaborative
-    again = train(matrix, settings, backend, initial=factors, item_features=features)
+    at = evidence_times(content.source, settings, matrix)
+    again = train(matrix, settings, backend, initial=factors, item_features=features, at=at)
     everything = np.arange(matrix.shape[1], dtype=np.int32)
     return again.aligned_to(factors, everything)
 
@@ -499,6 +502,7 @@ def _alternated(
     """Train, from the version that serves where that is possible, and lie as it does."""
     settings = content.config.collaborative
     given: dict[str, Any] = {"item_features": features, "checkpoints": checkpoints}
+    given["at"] = evidence_times(content.source, settings, matrix)
     former = _former(models, settings) if settings.warm_start else None
     if former is None:
         return train(matrix, settings, backend, **given)
@@ -507,6 +511,20 @@ def _alternated(
     items = known.items.rows(content.source.catalogue.items.to_arrow())
     start = factors.renumbered(users, items).shaken(settings.seed)
     return train(matrix, settings, backend, initial=start, **given).aligned_to(factors, items)
+
+
+def evidence_times(
+    source: Source, settings: CollaborativeConfig, matrix: csr_array
+) -> NDArray[np.int64] | None:
+    """Return (nnz,) when each entry of evidence or ratings came about; None where no bins ask."""
+    if settings.drift_bins < 2:
+        return None
+    explicit = settings.feedback == "explicit"
+    events = source.events.take(source.events.of_kind("rating")) if explicit else source.events
+    at = latest_times(events, source.catalogue, matrix)
+    if not (at != NO_TIME).any():
+        note("collaborative: no event has a time, so that popularity stands still")
+    return at
 
 
 def _former(models: Models, settings: CollaborativeConfig) -> tuple[Factors, Catalogue] | None:

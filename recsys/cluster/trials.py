@@ -27,7 +27,7 @@ from recsys.collaborative.als import Step, alternate, gather
 from recsys.collaborative.factors import Factors
 from recsys.config import Config
 from recsys.data.catalogue import Catalogue
-from recsys.data.interactions import Events, Interactions, build_interactions
+from recsys.data.interactions import Events, Interactions, build_interactions, latest_times
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.ensemble.weekly import Shelf
 from recsys.evaluation.metrics import ranking_metrics, summary
@@ -152,8 +152,14 @@ class Trial(ray_tune.Trainable):
             self._backend,
             initial=start,
             item_features=self._task.features,
+            at=self._times(),
         )
         return (step for step in steps if step.side == "items")
+
+    def _times(self) -> NDArray[np.int64] | None:
+        if self._training.drift_bins < 2:
+            return None
+        return latest_times(self._task.base, self._task.catalogue, self._evidence)
 
     def _factors(self) -> Factors | None:
         if self._last is None:

@@ -87,6 +87,11 @@ class CollaborativeConfig:
     learned along, is the mean of its prior."""
     feature_regularization: float = 10.0
     """Weight of the squared entries of that map; the larger, the less is read from features."""
+    drift_bins: int = 0
+    """Time bins of an item's own bias, so that its popularity may rise and fall; lists are made by
+    the latest bin's. Below 2 popularity stands still. Untimed evidence meets the bins' mean."""
+    drift_regularization: float = 10.0
+    """Weight of the squared differences between the bins' biases and their mean."""
     warm_start: bool = True
     """`recsys train` starts from the version that serves, where its vectors are as long, and turns
     the result so that items lie where they lay; false forgets what was before."""

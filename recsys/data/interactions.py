@@ -27,6 +27,7 @@ __all__ = [
     "Events",
     "Interactions",
     "build_interactions",
+    "latest_times",
     "mean_of_totals",
     "newly_loved",
     "other_evidence",
@@ -38,6 +39,7 @@ __all__ = [
 Number = TypeVar("Number", bound=np.generic)
 
 _MS_PER_DAY = 86_400_000.0
+_ARTIST_KINDS = ("artist_visit", "follow")
 HEARD_KINDS = ("stream", "save", "playlist_add", "skip", "rating")
 """Kinds of event after which a listener knows an item."""
 _VECTORS = ("streamed", "last_played", "counted_at")
@@ -178,6 +180,37 @@ def newly_loved(
     return new
 
 
+def latest_times(events: Events, catalogue: Catalogue, matrix: csr_array) -> NDArray[np.int64]:
+    """Return the time of the latest event behind each entry of a user x item matrix.
+
+    A visit to an artist, or following one, is behind every item of theirs.
+
+    Parameters
+    ----------
+    events
+        In order of time; those that the matrix was made of.
+    matrix
+        (n_users, n_items), rows sorted.
+
+    Returns
+    -------
+    (nnz,) int64
+        Milliseconds since 1970, NO_TIME where no event has a time.
+    """
+    users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    of_artist = events.of_kind(*_ARTIST_KINDS) & (events.artist >= 0)
+    at = np.full(matrix.nnz, NO_TIME)
+    for about, columns, n_columns, wanted in (
+        (events.item >= 0, events.item, catalogue.n_items, matrix.indices),
+        (of_artist, events.artist, catalogue.n_artists, catalogue.item_artist[matrix.indices]),
+    ):
+        pairs = _Pairs(events.user[about], columns[about], (matrix.shape[0], n_columns))
+        places = pairs.find(users, wanted)
+        last = pairs.last(events.at[about])
+        at[places >= 0] = np.maximum(at[places >= 0], last[places[places >= 0]])
+    return at
+
+
 def _evidence(
     streams: csr_array, events: Events, others: NDArray[np.float64], catalogue: Catalogue
 ) -> csr_array:
@@ -302,6 +335,16 @@ class _Pairs:
         index_type = np.int32 if self.n <= np.iinfo(np.int32).max else np.int64
         self._indptr = np.concatenate([[0], np.cumsum(counts)]).astype(index_type)
         self._indices = (pairs % max(shape[1], 1)).astype(np.int32)
+
+    def find(self, users: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return (m,) the number of each pair in the order of `last`; -1 where there is none."""
+        if not self.n:
+            return np.full(len(users), -1)
+        known = np.repeat(np.arange(self.shape[0]), np.diff(self._indptr)) * self.shape[1]
+        known += self._indices
+        wanted = users.astype(np.int64) * self.shape[1] + columns
+        places = np.minimum(np.searchsorted(known, wanted), self.n - 1)
+        return np.where((known[places] == wanted) & (columns >= 0), places, -1)
 
     def matrix(self, data: NDArray[Any]) -> csr_array:
         """Return the matrix with one of `data` (n,) for each pair."""

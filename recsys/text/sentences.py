@@ -116,7 +116,9 @@ class Sentences:
     @cached_property
     def _encoder(self) -> Any:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             return SentenceTransformer(self._place, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:

@@ -122,6 +122,11 @@ def scores(
     settings = config.collaborative
     drawn = replace(settings, feature_regularization=FEATURE_REGULARIZATION)
     evidence = build_interactions(split.past, catalogue, config.interactions).evidence
+    # Visits to an artist count for all of their items: for the withheld ones they must not.
+    kept = np.ones(catalogue.n_items, np.float32)
+    kept[cold] = 0
+    evidence = csr_array(evidence.multiply(kept), dtype=np.float32)
+    evidence.eliminate_zeros()
     n_users, shape = catalogue.n_users, (catalogue.n_users, len(cold))
     rng = np.random.default_rng(0)
     listeners = np.diff(evidence.tocsc().indptr)

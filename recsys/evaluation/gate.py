@@ -61,7 +61,7 @@ def judge(source: Source, new: Config, old: Config, backend: Backend, *, margin:
         old.to_dict() | {name: vars(stage) for name, stage in shared.items()}, source="old recipe"
     )
     figures = [
-        _served(measure(Content(source, config, backend), config, backend))
+        _served(measure(Content(source, config, backend=backend), config, backend))
         for config in (new, rival)
     ]
     ours, theirs = (float(np.nanmean(one)) for one in figures)

@@ -75,7 +75,7 @@ def evaluate(
     LeakError
         Where the version or a list knows what it is to be measured on.
     """
-    content = Content(read_source(dataset), config, backend) if content is None else content
+    content = Content(read_source(dataset), config, backend=backend) if content is None else content
     trial = measure(content, config, backend, truth=truth)
     return trial.report(content, dataset)
 

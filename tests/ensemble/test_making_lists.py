@@ -109,5 +109,5 @@ def test_a_full_list_asks_for_no_more(monkeypatch):
         Popularity, "search", lambda self, k, **more: depths.append(k) or search(self, k, **more)
     )
     maker(cap=0, candidates=8)(listeners([], range(50)), 4)
-    maker(cap=1, candidates=25)(listeners(range(40)), 12)  # all 20 unheard are candidates already
-    assert depths == [4, 13]
+    maker(cap=1, candidates=40)(listeners(range(40)), 12)  # all 20 unheard are candidates already
+    assert depths == [4, 20]

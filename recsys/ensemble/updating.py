@@ -23,6 +23,7 @@ from recsys.collaborative.factors import Factors
 from recsys.config import Config
 from recsys.data.arrays import read_csr, write_csr
 from recsys.data.catalogue import Catalogue
+from recsys.data.collections import read_collections
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Events, Interactions, build_interactions
 from recsys.ensemble.segments import Segments, find_segments
@@ -33,7 +34,14 @@ from recsys.text.model import build_text
 
 __all__ = ["Updated", "update"]
 
-_MADE_ANEW = ("catalogue/", "interactions/", "collaborative/", "segments/", "neighbours/")
+_MADE_ANEW = (
+    "catalogue/",
+    "interactions/",
+    "collaborative/",
+    "segments/",
+    "neighbours/",
+    "collections/",
+)
 _BY_ITEM = ("text/item_vectors", "audio/item_vectors", "descriptors/")
 _BY_ARTIST = ("text/artist_vectors",)
 _MATRICES = {"text/artist_terms": False, "text/beside": True}
@@ -109,6 +117,8 @@ def update(
     writer = models.write()
     catalogue.write(writer)
     interactions.write(writer)
+    if "collections/owner" in former:
+        read_collections(dataset, catalogue).write(writer)
     content = _content(former, writer, rows, catalogue, dataset, config, given or {})
     refreshed = 0
     if "collaborative" in former.facts["trained"]:

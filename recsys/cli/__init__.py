@@ -28,6 +28,7 @@ COMMANDS = {
     "crawl": "Crawl pages, feeds and sitemaps politely into a dataset.",
     "describe": "Print counts, density, time range and problems of a dataset.",
     "train": "Train what a dataset has data for into a new version.",
+    "update": "Bring what is new into a new version without training.",
     "evaluate": "Measure every model on the events it has not seen.",
     "tune": "Search the best settings with Ray Tune.",
     "recommend": "Print recommendations for one listener, or write those of all.",

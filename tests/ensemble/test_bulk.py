@@ -64,7 +64,7 @@ def test_a_killed_run_is_taken_up(make, tmp_path: Path, small_groups, monkeypatc
     made, real = [], bulk.make_weekly
 
     def killed(*arguments):
-        made.extend(arguments[2].tolist())
+        made.extend(arguments[2])
         if len(made) > 4:
             raise KeyboardInterrupt
         return real(*arguments)

@@ -54,8 +54,21 @@ class Dangerous(RayBackend):
         super().__init__(n_workers, **options)
         self.left = list(functions)
 
+    def scatter(self, parts):
+        handle = super().scatter(parts)
+        self._kill_at("scatter")
+        return handle
+
+    def map(self, function, *parts, shared=()):
+        handle = super().map(function, *parts, shared=shared)
+        self._kill_at(function.__name__)
+        return handle
+
     def _finish(self, tasks, what):
-        if what == (self.left or [None])[0] and len(tasks) > 1:
+        self._kill_at(what)
+        return super()._finish(tasks, what)
+
+    def _kill_at(self, what):
+        if self.left and what == self.left[0] and len(self.workers) > 1:
             del self.left[0]
             os.kill(self.workers[-1].pid, signal.SIGKILL)
-        return super()._finish(tasks, what)

@@ -143,6 +143,8 @@ def _stored(taken: Intake, backend: Backend, path: str) -> Arrays:
         )
     )
     arrays = {name: [blocks[name] for blocks in written] for name in written[0]}
+    # One moment for all, from which decay counts back.
+    arrays["interactions/counted_at"] = arrays["interactions/counted_at"][:1]
     n_users, folder = int(taken.user_bounds[-1]), Folder(path)
     for field in fields(Interactions):
         if field.type == "csr_array":

@@ -82,7 +82,7 @@ def test_random_kills(cluster, tmp_path, undisturbed):
 def test_a_training_that_never_gets_anywhere_ends(cluster):
     with Dangerous(2, ["scatter"] * 100) as backend:
         backend.renew = lambda: None  # with the dead worker still in the group
-        with pytest.raises(WorkersLostError, match="^Actor"):
+        with pytest.raises(WorkersLostError, match=r"^Actor"):
             train(evidence(), CONFIG, backend)
 
 

@@ -94,6 +94,8 @@ class RayBackend:
                 f"{n_workers} workers of {num_cpus} CPUs: want from 1 up to the "
                 f"{_cpus():.0f} CPUs of the cluster; ask for fewer workers or add nodes"
             )
+        # What a call leaves behind when one before it failed; `_finish` raises the first.
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
         self._wanted, self._num_cpus = n_workers, num_cpus
         self._start_timeout_s, self._straggler_s = start_timeout_s, straggler_s
         self._dropped: deque[str] = deque()

@@ -53,6 +53,11 @@ class Dangerous(RayBackend):
     def __init__(self, n_workers, functions, **options):
         super().__init__(n_workers, **options)
         self.left = list(functions)
+        self._all_live = True
+
+    def renew(self):
+        super().renew()
+        self._all_live = True
 
     def scatter(self, parts):
         handle = super().scatter(parts)
@@ -69,6 +74,8 @@ class Dangerous(RayBackend):
         return super()._finish(tasks, what)
 
     def _kill_at(self, what):
-        if self.left and what == self.left[0] and len(self.workers) > 1:
+        # One at a time: calls go on for a moment until the last kill is noticed.
+        if self._all_live and self.left and what == self.left[0] and len(self.workers) > 1:
             del self.left[0]
+            self._all_live = False
             os.kill(self.workers[-1].pid, signal.SIGKILL)

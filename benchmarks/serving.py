@@ -39,6 +39,7 @@ from recsys.data.identity import Ids
 from recsys.data.interactions import build_interactions
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.pipeline import read_source
+from recsys.retrieval import catalogue_graph
 from recsys.serving.local import served
 from recsys.text.model import TextModel
 
@@ -87,7 +88,9 @@ def make(folder: Path, n_users: int, n_items: int, n_plays: int) -> Models:
     writer = models.write()
     catalogue.write(writer)
     interactions.write(writer)
-    train(interactions.evidence, config.collaborative, LocalBackend()).write(writer)
+    factors = train(interactions.evidence, config.collaborative, LocalBackend())
+    factors.write(writer)
+    spaces = {"collaborative": (factors.item_factors, factors.item_biases)}
 
     centres = rng.normal(size=(N_SCENES, D))
     by_row = np.searchsorted(names, [catalogue.items[row] for row in range(n_items)])
@@ -104,8 +107,13 @@ def make(folder: Path, n_users: int, n_items: int, n_plays: int) -> Models:
     )
     of_artists = around(np.arange(n_artists) % N_SCENES)
     beside = csr_array((n_artists, n_artists), dtype=np.float32)
-    TextModel(around(scene[by_row]), of_artists, terms, weights, beside).write(writer)
-    AudioModel(around(scene[by_row])).write(writer)
+    text, audio = around(scene[by_row]), around(scene[by_row])
+    TextModel(text, of_artists, terms, weights, beside).write(writer)
+    AudioModel(audio).write(writer)
+    for name, space in (spaces | {"text": (text, None), "audio": (audio, None)}).items():
+        graph, _ = catalogue_graph(*space)
+        if graph is not None:
+            writer.add(f"neighbours/{name}", graph)
     counts = {"users": n_users, "items": n_items, "artists": n_artists, "events": len(users)}
     writer.note(
         config=config.to_dict(),

@@ -175,7 +175,6 @@ def quality(corpus: Corpus, *, sentences: bool) -> list[str]:
         "weighting tf-idf": {"weighting": "tf-idf"},
         "weighting gaussian (Whitman, Lawrence)": {"weighting": "gaussian"},
         **{f"own voices {n:g}": {"own_voices": n} for n in VOICES if n != default.own_voices},
-        "1,024 dimensions": {"dimensions": 1024},
     }
     for name, options in variants.items():
         figures[name] = score(together(corpus, **{**off, **options}), corpus)

@@ -104,8 +104,9 @@ def models(folder: Path, data: Dataset, n_items: int) -> tuple[Models, str]:
     text = TextModel(
         around(np.repeat(artists, 10, axis=0), 0.02, 2),
         artists,
-        Ids.from_strings([f"term {n:04}" for n in range(N_TERMS)], kind="term"),
+        Ids.from_strings([f"adj\tterm {n:04}" for n in range(N_TERMS)], kind="term"),
         said,
+        csr_array((len(artists), len(artists)), dtype=np.float32),
     )
     audio = AudioModel(around(random.standard_normal((N_SCENES, 64))[scene], 1.0, 3))
     text.write(writer)
@@ -155,8 +156,8 @@ def main() -> None:
                 print(rows[-1], flush=True)
     page = f"""# Everybody's Discover Weekly
 
-{args.items:,} items, {args.users:,} listeners, {args.workers} workers; collaborative (64), text (256),
-audio (64) and popularity, 30 items each with signals and reasons.
+{args.items:,} items, {args.users:,} listeners, {args.workers} workers; collaborative (64), text
+(256), audio (64) and popularity, 30 items each with signals and reasons.
 
 | week | lists | s | listeners/s | Parquet s | bytes kept a list |
 |---|---|---|---|---|---|

@@ -69,7 +69,7 @@ class Backend(Protocol):
 
         `function` must be importable (a module-level function). It must not change what is shared;
         a part that it renews it may overwrite where the memory is writeable, which spends the
-        former handle.
+        former handle. An error of the function is raised here or by a later verb.
         """
         ...
 

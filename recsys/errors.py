@@ -8,6 +8,7 @@
     ├── InputError         a file or row that cannot be read             (exit 1)
     ├── NotFoundError      an id that the data does not have             (exit 1, HTTP 404)
     ├── BundleError        a trained version that cannot be used         (exit 1)
+    ├── LeakError          an evaluation that knew what it should tell   (exit 1)
     └── WorkersLostError   workers that died, or data lost with them     (exit 1)
 
 Anything else that escapes is a bug of ours and keeps its traceback.
@@ -22,6 +23,7 @@ __all__ = [
     "BundleError",
     "ConfigError",
     "InputError",
+    "LeakError",
     "NotFoundError",
     "RecsysError",
     "UsageError",
@@ -65,6 +67,10 @@ class NotFoundError(RecsysError):
 
 class BundleError(RecsysError):
     """A trained version is missing, damaged, or written by a newer schema."""
+
+
+class LeakError(RecsysError):
+    """An evaluation whose models or lists know what they are to be measured on."""
 
 
 class WorkersLostError(RecsysError):

@@ -8,6 +8,9 @@
        +------> documents -----------------------> text -|--+----------+--> bundle
        |                                                 v  |          |
        +------> recordings ------------> audio ---> network +----------+
+                                                                       |
+            base, tune --> all models --> candidates --> blend --------+
+                                blend slice ---------------^
 
 Enters: a `Dataset`, a `Config`, a `Backend`. Leaves: a version in `Models`. A model is trained when
 the dataset has data for it; what was left out, and why, stands in the bundle's facts. With
@@ -15,7 +18,8 @@ the dataset has data for it; what was left out, and why, stands in the bundle's 
 from the factors to hear where an item lies; where audio is such a feature, the factors are then
 trained once more, drawn to what networks say that have never met the item's artist. A retraining
 starts from the version that serves, so that neighbours, and maps learned on its vectors, stay
-stable.
+stable. How much to believe each signal is learned once, on what listeners loved in the blend slice,
+from models that saw only what was before it; the version itself is trained on every event.
 """
 
 from __future__ import annotations
@@ -23,8 +27,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -33,17 +38,31 @@ from scipy.sparse import csr_array
 
 from recsys.audio.listening import Heard, hear_items
 from recsys.audio.model import AudioModel, build_audio
-from recsys.backend import Backend
+from recsys.backend import Backend, LocalBackend
 from recsys.bundle import BundleWriter, Models
 from recsys.collaborative.als import train
 from recsys.collaborative.checkpoints import Checkpoints
 from recsys.collaborative.checks import MAX_FEATURES
 from recsys.collaborative.factors import Curvature, Factors
 from recsys.config import CollaborativeConfig, Config
-from recsys.data.catalogue import Catalogue, read_catalogue
+from recsys.data.catalogue import NO_TIME, Catalogue, read_catalogue
+from recsys.data.collections import Collections, read_collections
 from recsys.data.dataset import Dataset
 from recsys.data.importers.database import events_until
-from recsys.data.interactions import Events, build_interactions, read_events
+from recsys.data.interactions import (
+    Events,
+    Interactions,
+    build_interactions,
+    latest_times,
+    newly_loved,
+    read_events,
+)
+from recsys.data.slices import split
+from recsys.ensemble.ensemble import Ensemble
+from recsys.ensemble.learned import write_blender
+from recsys.ensemble.learning import Ladder, climb, prepare
+from recsys.ensemble.segments import find_segments, former_centres
+from recsys.ensemble.sound import Sound
 from recsys.errors import InputError, RecsysError, UsageError
 from recsys.progress import note
 from recsys.retrieval import catalogue_graph
@@ -57,6 +76,7 @@ __all__ = [
     "assemble",
     "build",
     "check_names",
+    "evidence_times",
     "learn_to_hear",
     "read_source",
     "training_key",
@@ -76,11 +96,15 @@ class Source:
     dataset: Dataset
     catalogue: Catalogue
     events: Events
+    collections: Collections | None = None
 
 
 @dataclass
 class Content:
-    """What is said of items and what they sound like; each is found out when first asked for."""
+    """What is said of items, what they sound like, and how to blend; each is found out once.
+
+    Several builds from one dataset share it, as those that evaluate and those that serve.
+    """
 
     source: Source
     config: Config
@@ -88,6 +112,8 @@ class Content:
     """The models wanted."""
     sound: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
     """What networks say, (n_items, f), and these; once factors are there to learn from."""
+    backend: Backend = field(default_factory=LocalBackend)
+    """Where models are trained that only the blend needs."""
 
     @cached_property
     def heard(self) -> dict[str, Heard]:
@@ -100,6 +126,65 @@ class Content:
     @cached_property
     def audio(self) -> AudioModel | None:
         return build_audio(self.heard, self.source.catalogue, self.config.audio)
+
+    @property
+    def spoken(self) -> AudioModel | None:
+        """The audio model with what networks say, where there are any."""
+        return self.audio if not (self.audio and self.sound) else self.audio.joined(*self.sound)
+
+    def afresh(self, source: Source, only: Collection[str] = MODEL_NAMES) -> Content:
+        """Return the same for other events of the same catalogue; networks have yet to learn."""
+        other = Content(source, self.config, only, backend=self.backend)
+        shared = ("heard", "text", "audio")
+        vars(other).update({name: vars(self)[name] for name in shared if name in vars(self)})
+        return other
+
+    @cached_property
+    def ladder(self) -> Ladder:
+        """The blend learned on the blend slice of the source, from models of base and tune."""
+        source, config = self.source, self.config
+        catalogue, seed = source.catalogue, config.evaluation.seed
+        slices = split(source.events, config.slices)
+        before = source.events.take(np.sort(np.concatenate([slices.base, slices.tune])))
+        later = source.events.take(slices.blend)
+        heard = build_interactions(before, catalogue, config.interactions).heard
+
+        def loved(events: Events, eligible: NDArray[np.bool_]) -> csr_array:
+            return newly_loved(
+                events, catalogue, config.interactions, heard=heard, eligible=eligible
+            )
+
+        # Counted before anything is trained for it.
+        of_any_kind = loved(later, np.ones(catalogue.n_items, bool))
+        n_listeners = int(np.count_nonzero(np.diff(of_any_kind.indptr)))
+        if n_listeners < config.ensemble.blend_fewest:
+            return Ladder(None, {}, n_listeners, {})
+        _ = self.text, self.audio  # found out before they are handed on
+        ensemble = self.afresh(replace(source, events=before))._ensemble()
+        eligible = catalogue.of_kind(ensemble.default_kind)
+        sought = loved(later.take(later.organic), eligible)
+        lesson = prepare(ensemble, loved(later, eligible), sought, eligible=eligible, seed=seed)
+        return climb(lesson, ensemble.fusion, config.ensemble, seed=seed)
+
+    def _ensemble(self) -> Ensemble:
+        """Return what models know that saw the events of the source only."""
+        source, config = self.source, self.config
+        interactions = build_interactions(source.events, source.catalogue, config.interactions)
+        matrix, factors = evidence_of(interactions, config.collaborative), None
+        if matrix.nnz:
+            with TemporaryDirectory(prefix="recsys-blend-") as folder:
+                checkpoints = Checkpoints(folder, every=0, resume=False)
+                factors = _factors(matrix, self, self.backend, Models(folder), checkpoints)
+        content = {"text": self.text, "audio": self.spoken}
+        return Ensemble(
+            source.catalogue,
+            interactions,
+            known_lists(source, interactions),
+            factors=factors,
+            content={name: m.item_vectors for name, m in content.items() if m is not None},
+            sound=Sound.of(self.audio, source.catalogue.n_items),
+            config=config.ensemble,
+        )
 
     def features(
         self,
@@ -147,7 +232,8 @@ def _label_vectors(catalogue: Catalogue, room: int) -> NDArray[np.float32]:
 def read_source(dataset: Dataset) -> Source:
     """Read ids, metadata and events of a dataset once."""
     catalogue = read_catalogue(dataset)
-    return Source(dataset, catalogue, read_events(dataset, catalogue))
+    events, collections = read_events(dataset, catalogue), read_collections(dataset, catalogue)
+    return Source(dataset, catalogue, events, collections)
 
 
 def build(
@@ -159,6 +245,7 @@ def build(
     only: Collection[str] = MODEL_NAMES,
     activate: bool = True,
     resume: bool = False,
+    content: Content | None = None,
 ) -> str:
     """Train what `source` has data for and return the name of the new version.
 
@@ -172,6 +259,9 @@ def build(
         Let the new version serve.
     resume
         Go on from the checkpoint that a training of the same events and settings left in `models`.
+    content
+        What was found out already about the items and the blend, from a source with the same
+        catalogue; by default it is found out here.
 
     Raises
     ------
@@ -185,11 +275,18 @@ def build(
     writer = models.write()
     source.catalogue.write(writer)
     interactions.write(writer)
+    known_lists(source, interactions).write(writer)
 
-    content = Content(source, config, frozenset(only))
+    shared = Content(source, config, backend=backend) if content is None else content
     if "audio" in {*only, *config.collaborative.features}:
         # Hearing fills the descriptors table, which is part of the dataset that the key names.
-        _ = content.heard
+        _ = shared.heard
+    # A blend learned with a model cannot do without it.
+    if set(MODEL_NAMES) <= set(only) and config.ensemble.blend != "fusion":
+        _blend(shared.ladder, writer)
+    # What is shared is found out before it is handed on.
+    _ = [getattr(shared, name) for name in ("text", "audio") if name in only]
+    content = shared.afresh(source, frozenset(only))
     latest = int(source.events.at.max(initial=0))
     key = training_key([source.dataset.fingerprint(), len(source.events), latest], config)
     every = config.collaborative.checkpoint_every
@@ -197,13 +294,19 @@ def build(
     checkpoints = Checkpoints(path, every=every, resume=resume)
 
     def collaborative() -> str:
-        explicit = config.collaborative.feedback == "explicit"
-        matrix = interactions.ratings if explicit else interactions.evidence
+        matrix = evidence_of(interactions, config.collaborative)
         if not matrix.nnz:
+            explicit = config.collaborative.feedback == "explicit"
             return "no ratings" if explicit else "no events on items"
         factors = _factors(matrix, content, backend, models, checkpoints)
         factors.write(writer)
         _write_graph(writer, "collaborative", factors.item_factors, factors.item_biases)
+        find_segments(
+            factors.user_factors,
+            config.segments.groups,
+            seed=config.segments.seed,
+            former=former_centres(models, config.collaborative),
+        ).write(writer)
         return ""
 
     counts = {"users": len(source.catalogue.users), "events": len(source.events)}
@@ -244,7 +347,8 @@ def assemble(
     def audio() -> str:
         if content.audio is None:
             return "no readable recordings"
-        model = content.audio if content.sound is None else content.audio.joined(*content.sound)
+        model = content.spoken
+        assert model is not None
         model.write(writer)
         _write_graph(writer, "audio", model.item_vectors)
         return ""
@@ -268,6 +372,33 @@ def assemble(
         counts=known | dict(counts),
     )
     return writer.commit(activate=activate)
+
+
+def _blend(ladder: Ladder, writer: BundleWriter) -> None:
+    """Keep what was learned, and how each rung ranked."""
+    chosen = "fusion" if ladder.blender is None else ladder.blender.kind
+    if ladder.ndcg:
+        shown = ", ".join(f"{name} {ndcg:.4f}" for name, ndcg in ladder.ndcg.items())
+        note(f"blend: {chosen}; NDCG@30 for held-out listeners: {shown}")
+    else:
+        note(f"blend: fusion; too few ({ladder.n_listeners}) loved something new to learn from")
+    writer.note(ladder={"chosen": chosen, "n_listeners": ladder.n_listeners, **ladder.facts()})
+    if ladder.blender is not None:
+        write_blender(ladder.blender, writer)
+
+
+def evidence_of(interactions: Interactions, settings: CollaborativeConfig) -> csr_array:
+    """Return (n_users, n_items) what the collaborative model is fitted to."""
+    return interactions.ratings if settings.feedback == "explicit" else interactions.evidence
+
+
+def known_lists(source: Source, interactions: Interactions) -> Collections:
+    """Return the collections as they can have been when the last event of `source` happened."""
+    if source.collections is None:
+        return Collections.none(source.catalogue.n_items)
+    released, now = source.catalogue.released_at, source.events.at.max(initial=NO_TIME)
+    out = (released <= now) if now != NO_TIME else np.ones(len(released), bool)
+    return source.collections.as_of(interactions.heard, out)
 
 
 def training_key(events: Sequence[Any], config: Config) -> str:
@@ -316,7 +447,8 @@ def _factors(
     if "audio" not in names:
         return factors
     features, settings = content.features(names, said), content.config.collaborative
-    again = train(matrix, settings, backend, initial=factors, item_features=features)
+    at = evidence_times(content.source, settings, matrix)
+    again = train(matrix, settings, backend, initial=factors, item_features=features, at=at)
     everything = np.arange(matrix.shape[1], dtype=np.int32)
     return again.aligned_to(factors, everything)
 
@@ -324,7 +456,10 @@ def _factors(
 def learn_to_hear(
     factors: Factors, matrix: csr_array, content: Content, models: Models
 ) -> NDArray[np.float32] | None:
-    """Train the networks; return (n_items, f) where they hear items lie, None where they cannot."""
+    """Train the networks; return (n_items, f) where they hear items lie, None where they cannot.
+
+    A row is the shorter the less sure networks are; the mean square length is 1.
+    """
     from recsys.audio.training import Targets, classes_of, learn, packed
 
     assert content.audio is not None and content.audio.descriptors is not None
@@ -350,7 +485,8 @@ def learn_to_hear(
         note("network left out: too few artists whose recordings were played")
         return None
     said = np.zeros((catalogue.n_items, factors.item_factors.shape[1]), np.float32)
-    said[rows] = learned.answers.directions
+    directions = learned.answers.directions
+    said[rows] = directions / np.sqrt(np.mean(np.sum(directions**2, axis=1)))
     content.sound = said, packed(learned.networks)
     return said
 
@@ -366,6 +502,7 @@ def _alternated(
     """Train, from the version that serves where that is possible, and lie as it does."""
     settings = content.config.collaborative
     given: dict[str, Any] = {"item_features": features, "checkpoints": checkpoints}
+    given["at"] = evidence_times(content.source, settings, matrix)
     former = _former(models, settings) if settings.warm_start else None
     if former is None:
         return train(matrix, settings, backend, **given)
@@ -374,6 +511,20 @@ def _alternated(
     items = known.items.rows(content.source.catalogue.items.to_arrow())
     start = factors.renumbered(users, items).shaken(settings.seed)
     return train(matrix, settings, backend, initial=start, **given).aligned_to(factors, items)
+
+
+def evidence_times(
+    source: Source, settings: CollaborativeConfig, matrix: csr_array
+) -> NDArray[np.int64] | None:
+    """Return (nnz,) when each entry of evidence or ratings came about; None where no bins ask."""
+    if settings.drift_bins < 2:
+        return None
+    explicit = settings.feedback == "explicit"
+    events = source.events.take(source.events.of_kind("rating")) if explicit else source.events
+    at = latest_times(events, source.catalogue, matrix)
+    if not (at != NO_TIME).any():
+        note("collaborative: no event has a time, so that popularity stands still")
+    return at
 
 
 def _former(models: Models, settings: CollaborativeConfig) -> tuple[Factors, Catalogue] | None:

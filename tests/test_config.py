@@ -18,10 +18,10 @@ def test_defaults_survive_the_way_through_toml() -> None:
 
 
 def test_assignments_survive_the_way_through_toml() -> None:
-    config = load_config(None, ["collaborative.factors=7", "tune.factors=[8, 9]"])
+    config = load_config(None, ["collaborative.factors=7", "evaluation.max_users=8"])
     again = Config.from_dict(tomllib.loads(config.to_toml()))
     assert again.collaborative.factors == 7
-    assert again.tune.factors == (8, 9)
+    assert again.evaluation.max_users == 8
 
 
 def test_a_later_assignment_wins_over_the_file(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_bare_word_is_a_string() -> None:
         ("collaborative.bias=1", "bias: want bool, got 1"),
         ("collaborative.factors=true", "factors: want int, got True"),
         ("collaborative.solver=magic", "solver: want one of auto, cholesky, cg"),
-        ("tune.alpha=[1.0]", "alpha: want 2 values, got 1"),
+        ("tune.space=[1.0]", "space: want str, got 1.0"),
         ("factors=3", "want stage.key=value"),
         ("collaborative.factors", "want stage.key=value"),
     ],

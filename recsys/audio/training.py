@@ -2,9 +2,9 @@
 
 Enters: log-mel bands of items, and the factors of those that were played. Leaves: `Learned`. The
 artists are cut into folds; one network is trained for each fold on the other artists and answers
-for its own, so that no item is described by a network that has met its factors, or another item of
-its artist. New artists get the mean of all networks. Some of a network's artists are kept back and
-decide when its training stops.
+for its own, so that no played item is described by a network that has met its factors, or another
+item of its artist. Items that nobody played have no factors to meet: they get the mean of all
+networks. Some of a network's artists are kept back and decide when its training stops.
 
 A training keeps its state in a folder and goes on from there after a kill; the loss curves lie
 beside it (checkpoints.py).
@@ -80,7 +80,7 @@ class Learned:
     """Trained networks, and their answers."""
 
     answers: Answers
-    """Of every recording, by networks that never met its artist."""
+    """Of every recording; of one that was played, by a network that never met its artist."""
     networks: list[SoundNetwork]
     """One per fold, on the CPU."""
 
@@ -145,7 +145,8 @@ def learn(
     finally:
         torch.set_num_threads(threads)
     Curves(folder).write([epoch for curve in curves for epoch in curve])
-    met = np.isin(group, group[played])
+    met = np.zeros(len(bands), bool)
+    met[played] = True
 
     def chosen(name: str) -> NDArray[np.float32]:
         each = np.stack([getattr(one, name) for one in said])  # (folds, n, ...)

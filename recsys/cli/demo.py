@@ -37,7 +37,7 @@ def command(
     from recsys.config import Config
     from recsys.data.world import make_world, synthesise
     from recsys.evaluation.protocol import evaluate
-    from recsys.pipeline import build, read_source
+    from recsys.pipeline import Content, build, read_source
     from recsys.progress import note
 
     config = Config()
@@ -47,9 +47,11 @@ def command(
     synthesise(world, duration_s=_CLIP_S, workers=os.cpu_count() or 1)
     note("3/5 training on every event")
     models = Models(dir / "models")
-    build(read_source(world.dataset), config, LocalBackend(), models)
+    source = read_source(world.dataset)
+    content = Content(source, config)
+    build(source, config, LocalBackend(), models, content=content)
     note("4/5 evaluation on events that the models have not seen")
-    report = evaluate(world.dataset, config, LocalBackend(), truth=world.truth)
+    report = evaluate(world.dataset, config, LocalBackend(), truth=world.truth, content=content)
     note("5/5 a Discover Weekly")
     listener = world.truth.user_ids[0]
     _print_weekly(models, config, listener)

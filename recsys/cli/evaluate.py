@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +10,11 @@ import typer
 
 from recsys.cli.console import print_json, print_table
 from recsys.cli.options import AsJson, ConfigFile, DatasetPath, SetKeys, Workers
-from recsys.config import load_config
+from recsys.config import Config, load_config
 from recsys.progress import note
 
 if TYPE_CHECKING:
+    from recsys.data.dataset import Dataset
     from recsys.data.world import Truth
     from recsys.evaluation.report import Report
 
@@ -25,27 +27,62 @@ def command(
     set_keys: SetKeys = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="REPORT", help="Folder for report.json and report.md."),
+        typer.Option(metavar="REPORT", help="Folder for report.json, report.md, report.html."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODELS", help="Only judge: may this recipe replace the one active in MODELS?"
+        ),
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of NDCG@30 that it may lose.")
+    ] = 0.02,
     workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Train on all but the latest events of DATASET and measure every model on those."""
+    """Train on all but the latest events of DATASET and measure every model on those.
+
+    With --against two recipes are compared; exit code 1 says that the new one loses.
+    """
     from recsys.cluster.session import backend_of
     from recsys.data.dataset import Dataset
     from recsys.evaluation.protocol import evaluate
 
     settings = load_config(config, set_keys or ())
     source = Dataset.existing(dataset)
+    if against is not None:
+        _judge(source, settings, against, margin, workers, as_json)
+        return
     with backend_of(workers) as backend:
         report = evaluate(source, settings, backend, truth=_planted(dataset))
     if out is not None:
         report.write(out)
-        note(f"{out}: report.json and report.md")
+        note(f"{out}: report.json, report.md and report.html")
     if as_json:
         print_json(report.to_dict())
     else:
         print_report(report)
+
+
+def _judge(
+    source: Dataset, settings: Config, against: Path, margin: float, workers: int, as_json: bool
+) -> None:
+    from recsys.bundle import Models
+    from recsys.cluster.session import backend_of
+    from recsys.evaluation.gate import judge
+    from recsys.pipeline import read_source
+
+    bundle = Models(against).open()
+    old = Config.from_dict(bundle.facts["config"], source=f"version {bundle.version}")
+    with backend_of(workers) as backend:
+        verdict = judge(read_source(source), settings, old, backend, margin=margin)
+    if as_json:
+        print_json(asdict(verdict))
+    else:
+        print(verdict.sentence())
+    if not verdict.passed:
+        raise typer.Exit(1)
 
 
 def print_report(report: Report) -> None:

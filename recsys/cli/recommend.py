@@ -16,7 +16,7 @@ from recsys.progress import note, track
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from recsys.ensemble.recommender import HybridRecommender
+    from recsys.ensemble.recommender import HybridRecommender, Recommendation
 
 __all__ = ["command"]
 
@@ -32,6 +32,28 @@ def command(
     kind: Annotated[
         str | None, typer.Option(help="Kind of item; by default the one most listened to.")
     ] = None,
+    territory: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Only what may be heard there, as HK.")
+    ] = None,
+    clean: Annotated[bool, typer.Option("--clean", help="Nothing marked explicit.")] = False,
+    tempo: Annotated[
+        str | None,
+        typer.Option(metavar="LOW-HIGH", help="Beats a minute; half and double tempo count."),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(help="running, or morning, afternoon, evening, night: what is played then."),
+    ] = None,
+    diversity: Annotated[
+        float | None, typer.Option(help="0 by score alone, 1 by variety alone; as trained.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="NAME:X,...", help="Factors of signals, as text:2,popularity:0."),
+    ] = None,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Order by small steps in key and tempo.")
+    ] = False,
     out: Annotated[
         str | None,
         typer.Option(metavar="F.parquet", help="Write user_id, item_id, rank, score here."),
@@ -53,22 +75,61 @@ def command(
     if user is not None:
         recommender.catalogue.users.require(user)
     users = recommender.catalogue.users if user is None else [user]
+    asked: dict[str, Any] = {
+        "kind": kind,
+        "territory": territory,
+        "explicit": False if clean else None,
+        "tempo": None if tempo is None else _range(tempo),
+        "context": context,
+        "weights": None if weights is None else _factors(weights),
+        "diversity": diversity,
+    }
     if out is not None:
-        rows = _write(out, _tables(recommender, user, k, kind))
+        if smooth:
+            raise UsageError("recommend: --smooth orders what is printed; leave out --out")
+        rows = _write(out, _tables(recommender, user, k, asked))
         note(f"{out}: {rows:,} rows for {len(users):,} listeners")
     elif as_json or user is None:
         for user_id in users:
-            items = [asdict(entry) for entry in recommender.recommend(user_id, k, kind=kind)]
+            found = recommender.recommend(user_id, k, **asked)
+            items = [asdict(one) for one in (recommender.smooth(found) if smooth else found)]
             print_json({"user_id": user_id, "items": items})
     else:
-        _print(recommender, user, k, kind)
+        found = recommender.recommend(user, k, **asked)
+        _print(recommender, user, recommender.smooth(found) if smooth else found, k, asked)
 
 
-def _print(recommender: HybridRecommender, user: str, k: int, kind: str | None) -> None:
-    found = recommender.recommend(user, k, kind=kind)
-    wanted = kind or recommender.default_kind
+def _is_rule(asked: tuple[str, Any]) -> bool:
+    return asked[0] in ("territory", "explicit", "tempo", "context") and asked[1] is not None
+
+
+def _range(tempo: str) -> tuple[float, float]:
+    low, dash, high = tempo.partition("-")
+    try:
+        return float(low), float(high if dash else low)
+    except ValueError:
+        raise UsageError(f"--tempo: want LOW-HIGH, as 160-180, got {tempo!r}") from None
+
+
+def _factors(weights: str) -> dict[str, float]:
+    pairs = (part.partition(":") for part in weights.split(","))
+    try:
+        return {name.strip(): float(number) for name, _, number in pairs}
+    except ValueError:
+        raise UsageError(f"--weights: want NAME:X,..., as text:2, got {weights!r}") from None
+
+
+def _print(
+    recommender: HybridRecommender,
+    user: str,
+    found: list[Recommendation],
+    k: int,
+    asked: dict[str, Any],
+) -> None:
+    wanted = asked["kind"] or recommender.default_kind
     if not found:
-        note(f"{user} has heard every {wanted}: nothing is left to recommend")
+        rule = " that the rules allow" if any(map(_is_rule, asked.items())) else ""
+        note(f"{user} has heard every {wanted}{rule}: nothing is left to recommend")
         return
     rows = [
         (one.rank, one.item_id, one.title, one.artist, f"{one.score:.4f}", "; ".join(one.reasons))
@@ -83,7 +144,7 @@ def _print(recommender: HybridRecommender, user: str, k: int, kind: str | None) 
 
 
 def _tables(
-    recommender: HybridRecommender, user: str | None, k: int, kind: str | None
+    recommender: HybridRecommender, user: str | None, k: int, asked: dict[str, Any]
 ) -> Iterator[pa.Table]:
     """Yield the lists of one listener or of all, block by block."""
     import numpy as np
@@ -94,7 +155,7 @@ def _tables(
     user_ids, item_ids = catalogue.users.to_arrow(), catalogue.items.to_arrow()
     blocks = [np.asarray(chosen[at : at + _BLOCK]) for at in range(0, len(chosen), _BLOCK)]
     for users in track(blocks, "recommend"):
-        items, scores = recommender.rank(users, k, kind=kind)
+        items, scores = recommender.rank(users, k, **asked)
         listener, place = np.nonzero(items >= 0)
         columns: dict[str, Any] = {
             "user_id": user_ids.take(pa.array(users[listener])).cast(pa.string()),

@@ -62,7 +62,6 @@ def _write(models: Models, version: str, week: str, out: Path, formats: list[str
 
     from recsys.data.catalogue import Catalogue
     from recsys.ensemble.bulk import lists_of_week
-    from recsys.ensemble.discover import still_there
     from recsys.ensemble.recommender import Recommendation
     from recsys.ensemble.weekly import Shelf
     from recsys.serving.playlists import jspf, m3u
@@ -73,8 +72,7 @@ def _write(models: Models, version: str, week: str, out: Path, formats: list[str
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     columns: dict[str, list[object]] = {name: [] for name, _ in _COLUMNS}
     n_lists = 0
-    for whole in lists_of_week(Shelf(models.folder), catalogue.users, week):
-        kept = still_there(whole, catalogue, now_ms)
+    for kept in lists_of_week(Shelf(models.folder), catalogue, week, now_ms=now_ms):
         items = [Recommendation(**item) for item in kept.items]
         n_lists += bool(items)
         for item in items:

@@ -1,6 +1,6 @@
 """A listening log that no process could hold: each worker reads, sorts and keeps its own share.
 
-Enters: a dataset. Leaves: an `Intake`: per worker the interactions of its listeners, and the
+Enters: a dataset. Leaves: an `Intake`, per worker the interactions of its listeners, and the
 evidence in both orientations, as `recsys.collaborative.als` takes it. The way:
 
 1. Each worker reads its row groups and names the distinct ids in them. Ids are sorted by ranges,
@@ -63,9 +63,10 @@ class Intake:
     """(n_workers + 1,) the first row of each worker's listeners, and the number of all."""
     interactions: Parts
     """Per worker those of its listeners; rows count from its first."""
-    evidence: Sharded
     n_events: int
     """Events read, repeated ones counted."""
+    n_entries: int
+    """Entries of the evidence."""
 
 
 class _Seen(NamedTuple):
@@ -93,8 +94,10 @@ def take_in(
     config: Config,
     backend: Backend,
     features: Callable[[Catalogue], NDArray[np.float32] | None] = lambda catalogue: None,
-) -> Intake:
-    """Read the events of `dataset`; `features` gives what is known of a catalogue's items.
+) -> tuple[Intake, Sharded]:
+    """Read the events of `dataset`, and make its evidence.
+
+    `features` gives what is known of a catalogue's items.
 
     Raises
     ------
@@ -140,7 +143,8 @@ def take_in(
     interactions = backend.map(_summed, pieces, first, users, known, shared=shared)
     explicit = config.collaborative.feedback == "explicit"
     evidence = _turned(interactions, explicit, user_bounds, catalogue, features, backend)
-    return Intake(catalogue, users, user_bounds, interactions, evidence, n_events)
+    n_entries = evidence.n_entries
+    return Intake(catalogue, users, user_bounds, interactions, n_events, n_entries), evidence
 
 
 def _shared_out(groups: Sequence[RowGroup], n: int) -> list[list[RowGroup]]:

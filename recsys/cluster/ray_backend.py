@@ -8,6 +8,9 @@ time, as read-only views of memory that all workers of a node share. Actors are 
 restarted one would have lost its parts without saying so. Whoever drives the algorithm learns of a
 dead worker, a dead node or a lost block by `WorkersLostError`, and `renew` makes a new group from
 what the cluster still has.
+
+Actors work off their calls in order, so `map` and `scatter` do not wait for them; an error on a
+worker is raised by the next verb that does: `gather`, `exchange`, `usage`.
 """
 
 from __future__ import annotations
@@ -91,9 +94,12 @@ class RayBackend:
                 f"{n_workers} workers of {num_cpus} CPUs: want from 1 up to the "
                 f"{_cpus():.0f} CPUs of the cluster; ask for fewer workers or add nodes"
             )
+        # What a call leaves behind when one before it failed; `_finish` raises the first.
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
         self._wanted, self._num_cpus = n_workers, num_cpus
         self._start_timeout_s, self._straggler_s = start_timeout_s, straggler_s
         self._dropped: deque[str] = deque()
+        self._under_way: list[Any] = []
         self._bytes_moved = 0
         self.workers = self._started(n_workers)
         if len(self.workers) < n_workers:
@@ -119,6 +125,7 @@ class RayBackend:
     def renew(self) -> None:
         """Keep the actors that still answer, emptied, and start others where there is room."""
         self._dropped.clear()
+        self._under_way = []
         self.workers = self._answering([worker.actor for worker in self.workers])
         room = int(_cpus() // self._num_cpus)
         self.workers += self._started(min(self._wanted, room) - len(self.workers))
@@ -164,13 +171,10 @@ class RayBackend:
         dropped, handle = self._begin()
         values = list(parts)
         assert len(values) == self.n_workers, (len(values), self.n_workers)
-        self._finish(
-            [
-                worker.actor.keep.remote(dropped, handle.key, value)
-                for worker, value in zip(self.workers, values, strict=True)
-            ],
-            "scatter",
-        )
+        self._under_way += [
+            worker.actor.keep.remote(dropped, handle.key, value)
+            for worker, value in zip(self.workers, values, strict=True)
+        ]
         return handle
 
     def map(
@@ -178,8 +182,9 @@ class RayBackend:
     ) -> RayParts:
         dropped, handle = self._begin()
         call = _Call(function, [part.key for part in parts], shared)
-        tasks = [worker.actor.run.remote(dropped, handle.key, call) for worker in self.workers]
-        self._finish(tasks, function.__name__)
+        self._under_way += [
+            worker.actor.run.remote(dropped, handle.key, call) for worker in self.workers
+        ]
         return handle
 
     def gather(self, parts: Any) -> list[Any]:
@@ -192,20 +197,21 @@ class RayBackend:
         call = _Call(function, [part.key for part in parts], shared)
         streams = [worker.actor.send.remote(dropped, call) for worker in self.workers]
         # First the sizes, then what is sent; all of it stays in the stores where it was made.
+        sizes_sent = self._finish([next(stream) for stream in streams], function.__name__)
         sent = [list(stream) for stream in streams]
-        for sizes in self._finish([answers[0] for answers in sent], function.__name__):
+        for sizes, blocks in zip(sizes_sent, sent, strict=True):
+            if len(blocks) != len(sizes):
+                raise WorkersLostError("a worker ended while it was sending")
             copies = self.n_nodes if len(sizes) == 1 else 1
             self._bytes_moved += copies * sum(sizes)
         received = [
-            RayBlocks([answers[1 if len(answers) == 2 else 1 + reader] for answers in sent])
+            RayBlocks([blocks[0 if len(blocks) == 1 else reader] for blocks in sent])
             for reader in range(self.n_workers)
         ]
-        del sent, streams
-        deliveries = [
+        self._under_way += [
             worker.actor.keep.remote([], handle.key, blocks)
             for worker, blocks in zip(self.workers, received, strict=True)
         ]
-        self._finish(deliveries, "exchange")
         return handle
 
     def usage(self) -> Usage:
@@ -221,18 +227,20 @@ class RayBackend:
         return dropped, handle
 
     def _finish(self, tasks: list[Any], what: str) -> list[Any]:
-        """Return the tasks' values; name the workers that lag far behind."""
+        """Wait for all that is under way and return the tasks' values; name who lags far behind."""
         if not tasks:
             raise WorkersLostError("no workers are left")
+        before, self._under_way = self._under_way, []
         try:
             began = time.monotonic()
             ray.wait(tasks, num_returns=(len(tasks) + 1) // 2)
             typical_s = time.monotonic() - began
             try:
-                return list(ray.get(tasks, timeout=max(self._straggler_s, typical_s)))
+                # Earlier calls first: an error there is the cause of those that follow.
+                ray.get([*before, *tasks], timeout=max(self._straggler_s, typical_s))
             except GetTimeoutError:
                 self._report_late(tasks, what, time.monotonic() - began)
-                return list(ray.get(tasks))
+            return list(ray.get([*before, *tasks]))[len(before) :]
         except RayTaskError as error:
             raise _cause(error) from None
         except _LOST as error:

@@ -16,7 +16,8 @@ filtering for implicit feedback datasets, 2008; biases as in Koren's SVD, solved
 Items with features g_i are drawn to B g_i instead of zero: lambda_i |y_i - B g_i|^2 stands for
 lambda_i |y_i|^2, lambda_B |B|^2 is added (lambda_B = ``feature_regularization``), and B is solved
 after each half-step of the items (`recsys.collaborative.prior`). Rows without evidence stand at
-zero; such an item gets B g_i when the training is over.
+zero; such an item gets B g_i when the training is over. With ``drift_bins`` an item has a bias for
+each time bin besides (`recsys.collaborative.drift` states what is added then).
 
 With one side fixed the other splits into rows. A *half-step* sums the fixed side's Gram matrix over
 the workers, rotates both sides into its eigenbasis (predictions and norms do not change; see
@@ -43,7 +44,13 @@ from recsys import progress
 from recsys.backend import Backend, Parts, peak_bytes
 from recsys.collaborative import routes, shards
 from recsys.collaborative.checkpoints import Checkpoint, Checkpoints, State
-from recsys.collaborative.checks import check_config, checked_evidence, checked_features
+from recsys.collaborative.checks import (
+    check_config,
+    checked_evidence,
+    checked_features,
+    checked_times,
+)
+from recsys.collaborative.drift import from_latest, with_latest
 from recsys.collaborative.factors import Factors
 from recsys.collaborative.folding import rule_of
 from recsys.collaborative.halfsteps import Problem
@@ -89,6 +96,10 @@ class Step:
     """(d, f) B' in the rotated basis; d = 0 where items have no features."""
     n_entries: int
     """Entries of the evidence."""
+    drift: Parts | None
+    """Per worker the biases of the items' time bins, where there are any."""
+    drift_edges: NDArray[np.int64]
+    """(n_bins - 1,) milliseconds since 1970 at which a new bin begins."""
 
 
 def train(
@@ -98,6 +109,7 @@ def train(
     *,
     initial: Factors | None = None,
     item_features: Floats | None = None,
+    at: NDArray[np.int64] | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Factors:
     """Minimise the objective and gather the factors.
@@ -105,10 +117,11 @@ def train(
     Arguments and errors as in `alternate` and `minimise`.
     """
     check_config(config)
+    checked_times(at, evidence)
     matrix = checked_evidence(evidence)
     features = checked_features(item_features, matrix.shape[1])
     return minimise(
-        lambda workers: routes.shard(matrix, features, workers),
+        lambda workers: routes.shard(matrix, features, workers, at=at, n_bins=config.drift_bins),
         config,
         backend,
         lambda step: gather(step, config, backend, last=True),
@@ -148,8 +161,9 @@ def minimise(
     losses = 0
     while True:
         try:
-            step, watch = None, _Watch(config, backend)
+            # No name for the evidence: the workers drop what they have made routes of.
             steps = alternate(load(backend), config, backend, initial=initial, start=start)
+            step, watch = None, _Watch(config, backend)
             for step in steps:
                 losses = 0
                 watch.see(step)
@@ -224,6 +238,7 @@ def alternate(
     *,
     initial: Factors | None = None,
     item_features: Floats | None = None,
+    at: NDArray[np.int64] | None = None,
     start: Checkpoint | None = None,
     losses: bool = False,
 ) -> Iterator[Step]:
@@ -237,6 +252,9 @@ def alternate(
         Factors to start from; default: small random item factors by ``config.seed``.
     item_features : (n_items, d) float32
         What is known of the items, d up to 512; a zero row where nothing is. Only beside a matrix.
+    at : (nnz,) int64
+        Milliseconds since 1970 of each entry of a matrix, NO_TIME where unknown; only
+        ``drift_bins`` asks.
     start
         Go on after this checkpoint of the same evidence and configuration.
     losses
@@ -252,15 +270,17 @@ def alternate(
     """
     check_config(config)
     if not isinstance(evidence, Sharded):
+        checked_times(at, evidence)
         matrix = checked_evidence(evidence)
         features = checked_features(item_features, matrix.shape[1])
-        evidence = routes.shard(matrix, features, backend)
-        del matrix, features, item_features  # may be large, and the generator lives long
+        evidence = routes.shard(matrix, features, backend, at=at, n_bins=config.drift_bins)
+        del matrix, features, item_features, at  # may be large, and the generator lives long
     rule = rule_of(config, evidence.mean)
     problem = Problem(evidence, rule, config, backend)
+    n_entries, edges = evidence.n_entries, evidence.drift_edges
+    del evidence
     users, items = problem.start(initial, start)
     del initial
-    n_entries = evidence.n_entries
     done, before = 0, np.inf
     basis: Doubles = np.eye(config.factors)
     if start is not None:
@@ -269,10 +289,21 @@ def alternate(
 
     def step(iteration: int, side: Side, *, measured: bool) -> Step:
         loss = problem.loss(users, items) if measured else None
-        parts = problem.parts["users"], problem.parts["items"]
-        features = problem.prior.features, problem.prior.matrix
         return Step(
-            iteration, side, loss, users, items, basis, *parts, rule.mean, *features, n_entries
+            iteration=iteration,
+            side=side,
+            loss=loss,
+            users=users,
+            items=items,
+            basis=basis,
+            user_evidence=problem.parts["users"],
+            item_evidence=problem.parts["items"],
+            global_mean=rule.mean,
+            item_features=problem.prior.features,
+            feature_map=problem.prior.matrix,
+            n_entries=n_entries,
+            drift=problem.drift.biases if problem.drift else None,
+            drift_edges=edges,
         )
 
     if config.iterations == done:
@@ -330,9 +361,16 @@ def finish(
     def finished(evidence: Parts, parts: Parts, shift: float) -> Parts:
         return backend.map(shards.finished, evidence, parts, shared=(turn, shift, last))
 
+    items, drift = finished(step.item_evidence, items, level), None
+    if step.drift is not None:
+        n_bins = config.drift_bins
+        items = backend.map(with_latest, items, step.drift, shared=(n_bins,))
+        drift = backend.map(from_latest, step.drift, shared=(n_bins,))
     return Trained(
         users=finished(step.user_evidence, step.users, -level),
-        items=finished(step.item_evidence, items, level),
+        items=items,
+        drift=drift,
+        drift_edges=None if drift is None else step.drift_edges,
         global_mean=step.global_mean,
         feature_map=feature_map,
         config=config,

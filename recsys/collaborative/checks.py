@@ -15,10 +15,29 @@ from numpy.typing import NDArray
 from recsys.config import CollaborativeConfig
 from recsys.errors import ConfigError, InputError
 
-__all__ = ["MAX_FEATURES", "check_config", "checked_evidence", "checked_features"]
+__all__ = [
+    "MAX_FEATURES",
+    "check_config",
+    "checked_evidence",
+    "checked_features",
+    "checked_times",
+]
 
 MAX_FEATURES = 512
 """Columns of item features: the ridge step holds a square matrix of them."""
+
+MAX_BINS = 127
+"""Time bins, whose numbers take a byte per entry of the evidence."""
+
+
+def checked_times(at: NDArray[np.int64] | None, evidence: sp.csr_array) -> None:
+    """Raise InputError where there is not one time for each entry, in the order of the entries."""
+    if at is None:
+        return
+    if len(at) != evidence.nnz or not evidence.has_canonical_format:
+        raise InputError(
+            f"times: want one for each of {evidence.nnz} entries of sorted rows, got {len(at)}"
+        )
 
 
 def checked_evidence(evidence: sp.csr_array) -> sp.csr_array:
@@ -43,10 +62,15 @@ def check_config(config: CollaborativeConfig) -> None:
     least = {"factors": 1, "iterations": 0, "regularization": 0, "alpha": 0, "cg_steps": 1}
     least |= {"unobserved_weight": 0, "tolerance": 0, "num_threads": 0}
     least |= {"feature_regularization": 0, "loss_every": 0, "checkpoint_every": 0}
+    least |= {"drift_bins": 0, "drift_regularization": 0}
     for key, bound in least.items():
         value = getattr(config, key)
         if not bound <= value < np.inf:
             raise ConfigError(f"collaborative.{key}: want a number from {bound} up, got {value}")
+    if config.drift_bins > MAX_BINS:
+        raise ConfigError(
+            f"collaborative.drift_bins: want at most {MAX_BINS}, got {config.drift_bins}"
+        )
 
 
 def checked_features(features: NDArray[Any] | None, n_items: int) -> NDArray[np.float32]:

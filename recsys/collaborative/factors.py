@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.bundle import Bundle, BundleWriter
+from recsys.collaborative.checks import checked_times
+from recsys.collaborative.drift import bins_of
 from recsys.collaborative.folding import Folding
 from recsys.config import CollaborativeConfig, Config
 from recsys.errors import UsageError
@@ -31,6 +33,7 @@ __all__ = ["Curvature", "Explanation", "Factors"]
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 _ARRAYS = ("user_factors", "item_factors", "user_biases", "item_biases")
+_OPTIONAL = ("feature_map", "item_drift", "drift_edges")
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,24 @@ class Factors:
     user_biases: Floats
     """(n_users,) float32; zeros where the configuration has no biases."""
     item_biases: Floats
-    """(n_items,) float32."""
+    """(n_items,) float32; of the latest time bin, where there are bins."""
     global_mean: float
     """Mean rating of explicit feedback; 0 for implicit."""
     config: CollaborativeConfig
     feature_map: Floats | None = None
     """(d, f) B': an item with features g is drawn to ``g @ feature_map``; None without features."""
+    item_drift: Floats | None = None
+    """(n_items, n_bins) by how much each item's bias was higher in each time bin than it is in the
+    latest; None without bins."""
+    drift_edges: NDArray[np.int64] | None = None
+    """(n_bins - 1,) milliseconds since 1970 at which a new bin begins."""
+
+    @cached_property
+    def mean_item_biases(self) -> Floats:
+        """(n_items,) the mean over time bins: what evidence of unknown date and zeros meet."""
+        if self.item_drift is None:
+            return self.item_biases
+        return np.asarray(self.item_biases + self.item_drift.mean(axis=1), np.float32)
 
     def scores(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
         """Return the predictions (m, k) for user rows (m,) and item rows (m, k)."""
@@ -152,18 +167,26 @@ class Factors:
         """Prepare for `fold_in`: the first one is then as quick as those that follow."""
         self._listeners.warm_up()
 
-    def fold_in(self, evidence: csr_array) -> tuple[Floats, Floats]:
+    def fold_in(
+        self, evidence: csr_array, *, at: NDArray[np.int64] | None = None
+    ) -> tuple[Floats, Floats]:
         """Return factors (m, f) and biases (m,) of listeners with `evidence` (m, n_items).
+
+        Parameters
+        ----------
+        at
+            (nnz,) milliseconds since 1970 of each entry, in the order of sorted rows; NO_TIME, or
+            None for all, where unknown. Counts where items have time bins.
 
         Raises
         ------
         UsageError
             Where `evidence` has another number of columns than there are items.
         InputError
-            For NaN or infinite evidence.
+            For NaN or infinite evidence, and times of another number.
         """
         _require_columns(evidence, len(self.item_factors), "item")
-        return self._listeners.solve(evidence)
+        return self._listeners.solve(evidence, offsets=self._offsets(evidence, at))
 
     def fold_in_items(
         self, evidence: csr_array, *, features: Floats | None = None
@@ -229,7 +252,7 @@ class Factors:
         config = self.config
         history, values = evidence.indices, evidence.data.astype(np.float64)
         y = self._extended[history]  # (n, f + 1), the last column 1 for the listener's bias
-        b = self.item_biases[history].astype(np.float64)
+        b = self.mean_item_biases[history].astype(np.float64)
         if config.feedback == "explicit":
             w0, c, t = 0.0, np.ones(len(values)), values - self.global_mean
         else:
@@ -266,6 +289,7 @@ class Factors:
             item_factors=_taken(self.item_factors, items),
             user_biases=_taken(self.user_biases, users),
             item_biases=_taken(self.item_biases, items),
+            item_drift=None if self.item_drift is None else _taken(self.item_drift, items),
         )
 
     def shaken(self, seed: int) -> Factors:
@@ -312,14 +336,15 @@ class Factors:
         """Add the arrays and the configuration to a version."""
         for name in _ARRAYS:
             writer.add(f"collaborative/{name}", getattr(self, name))
-        if self.feature_map is not None:
-            writer.add("collaborative/feature_map", self.feature_map)
+        for name in _OPTIONAL:
+            if getattr(self, name) is not None:
+                writer.add(f"collaborative/{name}", getattr(self, name))
         writer.note(collaborative={"global_mean": self.global_mean, "config": asdict(self.config)})
 
     @classmethod
     def read(cls, bundle: Bundle) -> Factors:
         """Open the factors of a version, memory-mapped."""
-        names = [*_ARRAYS, *(["feature_map"] if "collaborative/feature_map" in bundle else [])]
+        names = [*_ARRAYS, *(name for name in _OPTIONAL if f"collaborative/{name}" in bundle)]
         arrays = {name: bundle.array(f"collaborative/{name}") for name in names}
         facts: Mapping[str, Any] = bundle.facts["collaborative"]
         config = Config.from_dict({"collaborative": facts["config"]}, source=bundle.version)
@@ -328,7 +353,7 @@ class Factors:
     @cached_property
     def _listeners(self) -> Folding:
         """What solves for listeners."""
-        held = self.item_factors, self.item_biases
+        held = self.item_factors, self.mean_item_biases
         return Folding(*held, self.config, global_mean=self.global_mean)
 
     @cached_property
@@ -357,7 +382,16 @@ class Factors:
     def _unobserved(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Gram matrix of [Y 1], and [Y 1]' b."""
         y = self._extended
-        return y.T @ y, y.T @ self.item_biases.astype(np.float64)
+        return y.T @ y, y.T @ self.mean_item_biases.astype(np.float64)
+
+    def _offsets(self, evidence: csr_array, at: NDArray[np.int64] | None) -> Floats | None:
+        """Return (nnz,) how far each entry's bias lay from the mean at its time."""
+        checked_times(at, evidence)
+        if at is None or self.item_drift is None or self.drift_edges is None:
+            return None
+        bins, items = bins_of(at, self.drift_edges), evidence.indices
+        apart = self.item_drift[items, bins] + self.item_biases[items]
+        return np.where(bins < 0, np.float32(0), apart - self.mean_item_biases[items])
 
 
 def _require_columns(evidence: csr_array, n: int, side: str) -> None:

@@ -63,7 +63,11 @@ class Folding:
         self.solve(sp.csr_array(nothing))
 
     def solve(
-        self, evidence: sp.csr_array, *, prior: Floats | None = None
+        self,
+        evidence: sp.csr_array,
+        *,
+        prior: Floats | None = None,
+        offsets: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         """Return the exact minimiser of the objective for each row of `evidence`.
 
@@ -73,6 +77,8 @@ class Folding:
         prior : (m, f) float32
             Where each row's factors are drawn to, and what a row without evidence gets; default:
             zero.
+        offsets : (nnz,) float32
+            What each entry's target is lowered by; rows must be sorted. Default: nothing.
 
         Returns
         -------
@@ -90,6 +96,7 @@ class Folding:
             frozen(evidence.indptr.astype(np.int64)),
             frozen(places.astype(np.int32)),
             frozen(evidence.data),
+            offsets=frozen(np.zeros(0, np.float32) if offsets is None else offsets),
         )
         fixed = self._read(named)
         means = np.zeros((1, n_factors), np.float32) if prior is None else prior @ self._turn

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from recsys.backend import Backend, Parts
 from recsys.collaborative import kernels, routes, shards
 from recsys.collaborative.checkpoints import Checkpoint
+from recsys.collaborative.drift import Drift
 from recsys.collaborative.factors import Factors
 from recsys.collaborative.folding import dense_part
 from recsys.collaborative.kernels import Rule
@@ -47,6 +48,10 @@ class Problem:
         }
         self.parts = {side: route.parts for side, route in self.routes.items()}
         self.prior = ItemPrior(evidence.features, self.parts["items"], rule, config, backend)
+        self.drift = None
+        if len(evidence.drift_edges):
+            n_users = int(self.bounds["users"][-1])
+            self.drift = Drift(self.parts["items"], n_users, rule, config, backend)
         zeros = np.zeros((1, kernels.padded(config.factors)), np.float32)
         self.no_prior = backend.scatter([zeros] * backend.n_workers)
 
@@ -84,6 +89,10 @@ class Problem:
         )
         if side == "items":
             self.prior.fit(moving)
+            if self.drift:
+                biases = self.drift.fit(self.parts["items"], moving, blocks)
+                sent = self._sent("users", biases)
+                self.parts = self.drift.seen(self.parts, sent)
         return fixed, moving, rotation
 
     def loss(self, users: Parts, items: Parts) -> float:
@@ -100,6 +109,8 @@ class Problem:
         means = self.prior.means()
         loss += total(shards.penalty, self.parts["items"], items, means, shared=shared)
         loss += self.prior.penalty()
+        if self.drift:
+            loss += self.drift.loss(self.parts["items"])
         if rule.unobserved:
             gram_u = total(shards.gram, users, shared=(f, self.config.num_threads, "float64"))
             gram_i = total(shards.gram, items, shared=(f, self.config.num_threads, "float64"))
@@ -135,5 +146,5 @@ class Problem:
             raise InputError(f"initial factors: want shapes {wanted}, got {found}")
         return (
             of("users", initial.user_factors, initial.user_biases),
-            of("items", initial.item_factors, initial.item_biases),
+            of("items", initial.item_factors, initial.mean_item_biases),
         )

@@ -37,6 +37,8 @@ __all__ = [
     "Rule",
     "Sparse",
     "accumulate",
+    "bin_offsets",
+    "bin_sums",
     "collect",
     "compiled",
     "observed_loss",
@@ -46,6 +48,7 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 LANES = 16
 """Rows are padded to whole cache lines of float32: unpadded, f = 40 is slower than f = 64."""
@@ -62,12 +65,22 @@ def compiled(function: F) -> F:
     )
 
 
+def _nothing(dtype: type) -> NDArray[Any]:
+    empty: NDArray[Any] = np.empty(0, dtype)
+    empty.flags.writeable = False
+    return empty
+
+
 class Sparse(NamedTuple):
     """Rows of evidence: row u holds ``values[indptr[u]:indptr[u + 1]]``."""
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: Floats
+    bins: NDArray[np.int8] = _nothing(np.int8)
+    """Time bin of each value, -1 for unknown; empty where there are no bins."""
+    offsets: Floats = _nothing(np.float32)
+    """What each target is lowered by; empty for nothing."""
 
 
 class Rule(NamedTuple):
@@ -167,6 +180,8 @@ def collect(
             _prefetch(fixed, coming, k)  # type: ignore[call-arg]
         i = rows.indices[start + j]
         c, t = _weigh(rows.values[start + j], rule)
+        if rows.offsets.size:
+            t -= rows.offsets[start + j]
         s = np.float32(c - np.float32(rule.unobserved))
         weights[j] = -s
         targets[j] = c * t - s * fixed_biases[i]
@@ -240,8 +255,48 @@ def observed_loss(
         for j in range(rows.indptr[u], rows.indptr[u + 1]):
             i = rows.indices[j]
             c, t = _weigh(rows.values[j], rule)
+            if rows.offsets.size:
+                t -= rows.offsets[j]
             prediction = np.float64(biases[u]) + np.float64(fixed_biases[i])
             for k in range(fixed.shape[1]):
                 prediction += np.float64(factors[u, k]) * np.float64(fixed[i, k])
             total += c * (t - prediction) ** 2 - rule.unobserved * prediction**2
     return total
+
+
+@compiled
+def bin_sums(
+    rows: Sparse,
+    first: int,
+    last: int,
+    rule: Rule,
+    fixed: Floats,
+    fixed_biases: Floats,
+    factors: Floats,
+    biases: Floats,
+    errors: Doubles,
+    weights: Doubles,
+) -> None:
+    """Add c (t - prediction) and c to the bin of each entry, (n_rows, n_bins)."""
+    for u in range(first, last):
+        for j in range(rows.indptr[u], rows.indptr[u + 1]):
+            if rows.bins[j] < 0:
+                continue
+            i = rows.indices[j]
+            c, t = _weigh(rows.values[j], rule)
+            prediction = np.float64(biases[u]) + np.float64(fixed_biases[i])
+            for k in range(fixed.shape[1]):
+                prediction += np.float64(factors[u, k]) * np.float64(fixed[i, k])
+            errors[u, rows.bins[j]] += c * (t - prediction)
+            weights[u, rows.bins[j]] += c
+
+
+@compiled
+def bin_offsets(
+    rows: Sparse, first: int, last: int, table: Floats, of_rows: bool, offsets: Floats
+) -> None:
+    """Fill in each entry's number in `table` (n, n_bins), by its row or by its column."""
+    for u in range(first, last):
+        for j in range(rows.indptr[u], rows.indptr[u + 1]):
+            place = u if of_rows else rows.indices[j]
+            offsets[j] = table[place, rows.bins[j]] if rows.bins[j] >= 0 else np.float32(0)

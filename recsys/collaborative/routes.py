@@ -13,7 +13,7 @@ time, so that it holds at most about half of the fixed side.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -22,6 +22,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from recsys.backend import Backend, Blocks, Parts
+from recsys.collaborative.drift import bin_edges, bins_of
 from recsys.collaborative.kernels import Sparse
 from recsys.collaborative.shards import (
     Latent,
@@ -59,6 +60,8 @@ class Sharded:
     """Mean of all stored values."""
     n_entries: int
     """How many they are."""
+    drift_edges: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(n_bins - 1,) milliseconds since 1970 at which a time bin begins, where rows have bins."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +76,41 @@ class Routes:
     """Fixed rows that one half-step moves."""
 
 
-def shard(evidence: sp.csr_array, features: Floats, backend: Backend) -> Sharded:
-    """Hand out a matrix (n_users, n_items) and item features (n_items, d) of the caller."""
+def shard(
+    evidence: sp.csr_array,
+    features: Floats,
+    backend: Backend,
+    *,
+    at: NDArray[np.int64] | None = None,
+    n_bins: int = 0,
+) -> Sharded:
+    """Hand out a matrix (n_users, n_items) and item features (n_items, d) of the caller.
+
+    With the entries' times `at` (nnz,) in milliseconds each entry is put into one of `n_bins`.
+    """
     rows: dict[Side, Parts] = {}
     bounds: dict[Side, Bounds] = {}
     matrices: dict[Side, sp.csr_array] = {"users": evidence, "items": evidence.T.tocsr()}
+    edges = np.zeros(0, np.int64)
+    bins: dict[Side, NDArray[np.int8]] = dict.fromkeys(matrices, np.zeros(0, np.int8))
+    if at is not None and n_bins > 1:
+        edges = bin_edges(at, n_bins)
+        bins["users"] = bins_of(at, edges)
+        bins["items"] = _turned(bins["users"], evidence)
     for side, matrix in matrices.items():
         bounds[side] = balanced(matrix.indptr, backend.n_workers)
-        rows[side] = backend.scatter(_sparse_rows(matrix, a, b) for a, b in pairwise(bounds[side]))
+        rows[side] = backend.scatter(
+            _sparse_rows(matrix, bins[side], a, b) for a, b in pairwise(bounds[side])
+        )
     cut = backend.scatter(features[a:b] for a, b in pairwise(bounds["items"]))
     mean = float(evidence.data.mean(dtype=np.float64)) if evidence.nnz else 0.0
-    return Sharded(rows, bounds, cut, mean, int(evidence.nnz))
+    return Sharded(rows, bounds, cut, mean, int(evidence.nnz), edges)
+
+
+def _turned(bins: NDArray[np.int8], evidence: sp.csr_array) -> NDArray[np.int8]:
+    """Return what belongs to the entries of `evidence` in the order of its transpose."""
+    matrix = sp.csr_array((bins, evidence.indices, evidence.indptr), shape=evidence.shape)
+    return np.asarray(matrix.T.tocsr().data)
 
 
 def route(rows: Parts, bounds: Bounds, backend: Backend) -> Routes:
@@ -112,13 +139,14 @@ def _whole_part(rows: Sparse, n_fixed: int) -> Part:
     return Part(rows, everything, np.array([0, n_fixed]), (stripe,))
 
 
-def _sparse_rows(matrix: sp.csr_array, first: int, last: int) -> Sparse:
+def _sparse_rows(matrix: sp.csr_array, bins: NDArray[np.int8], first: int, last: int) -> Sparse:
     """Return rows `first` to `last`, which share the matrix's memory where they can."""
     begin, end = matrix.indptr[first], matrix.indptr[last]
     return Sparse(
         frozen(matrix.indptr[first : last + 1].astype(np.int64) - begin),
         frozen(matrix.indices[begin:end].astype(np.int32, copy=False)),
         frozen(matrix.data[begin:end]),
+        frozen(bins[begin:end]),
     )
 
 

@@ -28,11 +28,13 @@ __all__ = [
     "Part",
     "Stripe",
     "balanced",
+    "fixed_rows",
     "frozen",
     "given_start",
     "gram",
     "in_threads",
     "observed",
+    "over_rows",
     "pad",
     "penalty",
     "random_start",
@@ -46,7 +48,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 T = TypeVar("T")
 
-CHUNK = 4096
+CHUNK = 2048
 """Rows that dense passes take at a time, so that their scratch stays in the cache."""
 
 
@@ -152,7 +154,7 @@ def solve_part(
     biases = np.require(latent.biases, requirements=["C", "W"])
     ridges, bias_ridges = ridges_of(part.rows, rule, config)
     for stripe in part.stripes:
-        fixed = _fixed(blocks, part, stripe, config)
+        fixed = fixed_rows(blocks, part, stripe, config)
         half = HalfStep(rule, dense, *fixed, ridges, bias_ridges, frozen(prior), relaxation)
 
         def run(first: int, last: int, half: HalfStep = half) -> None:
@@ -161,7 +163,7 @@ def solve_part(
             else:
                 solvers.solve_cg(part.rows, first, last, half, factors, biases, config.cg_steps)
 
-        _over_rows(run, part.rows, stripe, config.num_threads)
+        over_rows(run, part.rows, stripe, config.num_threads)
     return Latent(factors, biases)
 
 
@@ -171,12 +173,12 @@ def observed(
     own = Latent(*map(frozen, latent))
     total = 0.0
     for stripe in part.stripes:
-        fixed = _fixed(blocks, part, stripe, config)
+        fixed = fixed_rows(blocks, part, stripe, config)
 
         def run(first: int, last: int, fixed: Latent = fixed) -> float:
             return kernels.observed_loss(part.rows, first, last, rule, *fixed, *own)
 
-        total += sum(_over_rows(run, part.rows, stripe, config.num_threads))
+        total += sum(over_rows(run, part.rows, stripe, config.num_threads))
     return float(total)
 
 
@@ -205,10 +207,19 @@ def finished(part: Part, latent: Latent, turn: Floats, shift: float, overwrite: 
     seen = ~unseen(part)
     n_factors = turn.shape[0]
     if overwrite:
-        factors = np.ascontiguousarray(rotate(latent, turn).factors[:, :n_factors])
+        factors = _unpadded(rotate(latent, turn).factors, n_factors)
     else:
         factors = latent.factors[:, :n_factors] @ turn
     return Latent(factors, latent.biases + np.where(seen, np.float32(shift), np.float32(0)))
+
+
+def _unpadded(factors: Floats, n_factors: int) -> Floats:
+    """Move the rows together within their own memory, which is spent: a copy would be the peak."""
+    flat, n = factors.reshape(-1), len(factors)
+    for a in range(0, n, CHUNK):
+        b = min(a + CHUNK, n)
+        flat[a * n_factors : b * n_factors] = factors[a:b, :n_factors].reshape(-1)
+    return flat[: n * n_factors].reshape(n, n_factors)
 
 
 def unseen(part: Part) -> NDArray[np.bool_]:
@@ -216,7 +227,7 @@ def unseen(part: Part) -> NDArray[np.bool_]:
     return np.asarray(np.diff(part.rows.indptr) == 0)
 
 
-def _fixed(blocks: Blocks, part: Part, stripe: Stripe, config: CollaborativeConfig) -> Latent:
+def fixed_rows(blocks: Blocks, part: Part, stripe: Stripe, config: CollaborativeConfig) -> Latent:
     """Read the fixed rows of a stripe, one block at a time."""
     n = stripe.places.size
     if len(blocks) == 1 and n == blocks[0].biases.size:
@@ -248,7 +259,7 @@ def ridges_of(rows: Sparse, rule: Rule, config: CollaborativeConfig) -> tuple[Fl
     return frozen(ridges), frozen(ridges if rule.explicit else np.zeros_like(ridges))
 
 
-def _over_rows(
+def over_rows(
     run: Callable[[int, int], T], rows: Sparse, stripe: Stripe, num_threads: int
 ) -> list[T]:
     """Run ``run(first, last)`` over the rows of a stripe in ranges of like cost."""

@@ -44,8 +44,9 @@ def solve_cg(
     """
     rule, dense, fixed, _, ridges, bias_ridges, prior, relaxation = half
     width = fixed.shape[1]
-    # A row's gathered part of `fixed` stays in the second-level cache over all steps.
-    room = max(LANES, (1 << 18) // width)
+    # A row's gathered part of `fixed` stays in a cache over all steps. What is longer is gathered
+    # anew for each: to hold all of a popular item would cost memory. Only what is used is touched.
+    room = max(LANES, (1 << 20) // width)
     y = np.empty((room, width), np.float32)
     weights = np.empty(room, np.float32)
     targets = np.empty(room, np.float32)

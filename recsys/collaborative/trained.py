@@ -34,6 +34,9 @@ class Trained:
     feature_map: Floats | None
     """(d, f), as in `Factors`."""
     config: CollaborativeConfig
+    drift: Parts | None = None
+    """One `Latent` per worker, its vectors as `Factors.item_drift`."""
+    drift_edges: NDArray[np.int64] | None = None
 
     def gather(self, backend: Backend) -> Factors:
         """Bring all of them to the caller."""
@@ -47,6 +50,8 @@ class Trained:
             global_mean=self.global_mean,
             config=self.config,
             feature_map=self.feature_map,
+            item_drift=None if self.drift is None else _joined(backend.gather(self.drift)).factors,
+            drift_edges=self.drift_edges,
         )
 
     def store(self, backend: Backend, path: str) -> dict[str, list[Block]]:
@@ -58,6 +63,10 @@ class Trained:
             arrays[f"collaborative/{side}_biases"] = [biases for _, biases in blocks]
         if self.feature_map is not None:
             arrays["collaborative/feature_map"] = [write_block(Folder(path), self.feature_map)]
+        if self.drift is not None and self.drift_edges is not None:
+            blocks = backend.gather(backend.map(_stored, self.drift, shared=(path,)))
+            arrays["collaborative/item_drift"] = [drift for drift, _ in blocks]
+            arrays["collaborative/drift_edges"] = [write_block(Folder(path), self.drift_edges)]
         return arrays
 
     def note(self, writer: BundleWriter) -> None:

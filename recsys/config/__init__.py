@@ -21,6 +21,7 @@ from recsys.config.stages import (
     EvaluationConfig,
     InteractionsConfig,
     NetworkConfig,
+    SegmentsConfig,
     ServingConfig,
     SlicesConfig,
     TextConfig,
@@ -38,6 +39,7 @@ __all__ = [
     "EvaluationConfig",
     "InteractionsConfig",
     "NetworkConfig",
+    "SegmentsConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
@@ -59,6 +61,7 @@ class Config:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     weekly: WeeklyConfig = field(default_factory=WeeklyConfig)
+    segments: SegmentsConfig = field(default_factory=SegmentsConfig)
     slices: SlicesConfig = field(default_factory=SlicesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)

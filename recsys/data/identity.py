@@ -23,6 +23,8 @@ from recsys.errors import NotFoundError, nearest
 __all__ = ["Ids", "normalise_title", "recordings", "string_arrays"]
 
 _SAME_DURATION_S = 2.0
+_FEW = 200
+"""To search for one id in so many costs less than to build a hash table of all."""
 
 
 class Ids(Sequence[str]):
@@ -83,6 +85,8 @@ class Ids(Sequence[str]):
 
     def rows(self, ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> NDArray[np.int32]:
         """Return (n,) int32 rows of `ids`, -1 for unknown ids and nulls."""
+        if isinstance(ids, list) and len(ids) * _FEW < len(self):
+            return np.array([self.row(id) for id in ids], np.int32)
         if not isinstance(ids, pa.Array | pa.ChunkedArray):
             ids = pa.array(ids, pa.large_string())
         found = pc.index_in(ids.cast(pa.large_string()), value_set=self.to_arrow())

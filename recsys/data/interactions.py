@@ -27,7 +27,9 @@ __all__ = [
     "Events",
     "Interactions",
     "build_interactions",
+    "latest_times",
     "mean_of_totals",
+    "newly_loved",
     "other_evidence",
     "read_events",
     "stream_counts",
@@ -37,6 +39,7 @@ __all__ = [
 Number = TypeVar("Number", bound=np.generic)
 
 _MS_PER_DAY = 86_400_000.0
+_ARTIST_KINDS = ("artist_visit", "follow")
 HEARD_KINDS = ("stream", "save", "playlist_add", "skip", "rating")
 """Kinds of event after which a listener knows an item."""
 _VECTORS = ("streamed", "last_played", "counted_at")
@@ -142,6 +145,70 @@ def other_evidence(events: Events, config: InteractionsConfig, now_ms: int) -> N
     return np.asarray(
         factor[events.kind] * _weights(events, config, now_ms) * (events.value - stars)
     )
+
+
+def newly_loved(
+    events: Events,
+    catalogue: Catalogue,
+    config: InteractionsConfig,
+    *,
+    heard: csr_array,
+    eligible: NDArray[np.bool_],
+) -> csr_array:
+    """Return (n_users, n_items) int8 ones: what each listener loved in `events` and had not known.
+
+    Positive evidence from streams, saves, playlists and stars counts, on the first item of each
+    recording. Evidence on artists (visits, follows) names no item and does not.
+
+    Parameters
+    ----------
+    heard
+        (n_users, n_items) stored entries: what was known before, by recording.
+    eligible
+        (n_items,) what counts at all.
+    """
+    about_items = events.of_kind("stream", "save", "playlist_add", "skip", "rating")
+    evidence = build_interactions(events.take(about_items), catalogue, config).evidence
+    pairs = evidence.tocoo()
+    rated = (pairs.data > 0) & eligible[pairs.col]
+    shape = (catalogue.n_users, catalogue.n_items)
+    found = _Pairs(pairs.row[rated], catalogue.first_of_recording[pairs.col[rated]], shape)
+    loved = found.matrix(np.ones(found.n, np.int8))
+    new = csr_array(loved - loved.multiply(heard.astype(bool)), dtype=np.int8)
+    new.eliminate_zeros()
+    new.sort_indices()
+    return new
+
+
+def latest_times(events: Events, catalogue: Catalogue, matrix: csr_array) -> NDArray[np.int64]:
+    """Return the time of the latest event behind each entry of a user x item matrix.
+
+    A visit to an artist, or following one, is behind every item of theirs.
+
+    Parameters
+    ----------
+    events
+        In order of time; those that the matrix was made of.
+    matrix
+        (n_users, n_items), rows sorted.
+
+    Returns
+    -------
+    (nnz,) int64
+        Milliseconds since 1970, NO_TIME where no event has a time.
+    """
+    users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    of_artist = events.of_kind(*_ARTIST_KINDS) & (events.artist >= 0)
+    at = np.full(matrix.nnz, NO_TIME)
+    for about, columns, n_columns, wanted in (
+        (events.item >= 0, events.item, catalogue.n_items, matrix.indices),
+        (of_artist, events.artist, catalogue.n_artists, catalogue.item_artist[matrix.indices]),
+    ):
+        pairs = _Pairs(events.user[about], columns[about], (matrix.shape[0], n_columns))
+        places = pairs.find(users, wanted)
+        last = pairs.last(events.at[about])
+        at[places >= 0] = np.maximum(at[places >= 0], last[places[places >= 0]])
+    return at
 
 
 def _evidence(
@@ -268,6 +335,16 @@ class _Pairs:
         index_type = np.int32 if self.n <= np.iinfo(np.int32).max else np.int64
         self._indptr = np.concatenate([[0], np.cumsum(counts)]).astype(index_type)
         self._indices = (pairs % max(shape[1], 1)).astype(np.int32)
+
+    def find(self, users: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return (m,) the number of each pair in the order of `last`; -1 where there is none."""
+        if not self.n:
+            return np.full(len(users), -1)
+        known = np.repeat(np.arange(self.shape[0]), np.diff(self._indptr)) * self.shape[1]
+        known += self._indices
+        wanted = users.astype(np.int64) * self.shape[1] + columns
+        places = np.minimum(np.searchsorted(known, wanted), self.n - 1)
+        return np.where((known[places] == wanted) & (columns >= 0), places, -1)
 
     def matrix(self, data: NDArray[Any]) -> csr_array:
         """Return the matrix with one of `data` (n,) for each pair."""

@@ -1,25 +1,27 @@
-"""One order out of several: reciprocal-rank fusion.
+"""One order out of several: candidates whose score is a sum of signals, and how it is made.
 
 Enters: each source's candidates as ranked item rows. Leaves: the union of them, best first, where
-an item's score is the sum of one signal per source that listed it:
+an item's score is the sum of one signal per source. The first way to blend, which needs no
+learning, is reciprocal-rank fusion:
 
     score_ui = sum_s signal_uis,    signal_uis = weight_s / (rank_offset + rank_uis)
 
 Ranks count from 1. Sources need not agree on what a score means, only on an order. Because the
 score is a sum, a signal says what share of it a source is responsible for. Cormack, Clarke and
 Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods",
-SIGIR 2009.
+SIGIR 2009. What is learned instead lies in learned.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Blend", "fuse"]
+__all__ = ["Blend", "Blender", "ReciprocalRank", "fuse"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Blend:
         """Return the chosen candidates, in the order of `rows`."""
         return Blend(self.listener[rows], self.item[rows], self.signals[rows])
 
+    def sorted(self, tie_break: NDArray[np.int32]) -> Blend:
+        """Return each listener's candidates best first; of equal scores the lower `tie_break`."""
+        order = np.lexsort((tie_break[self.item], -self.scores, self.listener))
+        return self.take(order)
+
     def padded(self, n_listeners: int, k: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Return each listener's first `k` item rows and scores, padded with -1 and -inf.
 
@@ -69,6 +76,50 @@ class Blend:
         items[where] = self.item[shown]
         scores[where] = self.scores[shown]
         return items, scores
+
+
+class Blender(Protocol):
+    """Turns places in sources, and features, into signals that add up to the score."""
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of the signals."""
+
+    def shares(
+        self, union: Blend, features: Callable[[], NDArray[np.float32]]
+    ) -> NDArray[np.float64]:
+        """Return (n, n_signals) the parts of each pair's score.
+
+        Parameters
+        ----------
+        union
+            Candidates; their signals are the reciprocal places ``1 / (rank_offset + rank)``.
+        features
+            Makes the features of the pairs, for who wants them.
+        """
+
+    def probability(self, score: float) -> float | None:
+        """Return the chance that a candidate of this score is loved; None where it is unknown."""
+
+
+@dataclass(frozen=True)
+class ReciprocalRank:
+    """Blends by places alone."""
+
+    weights: Mapping[str, float]
+    """Per source, in the order of the union's signals."""
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        return tuple(self.weights)
+
+    def shares(
+        self, union: Blend, features: Callable[[], NDArray[np.float32]]
+    ) -> NDArray[np.float64]:
+        return np.asarray(union.signals * np.array(list(self.weights.values())))
+
+    def probability(self, score: float) -> float | None:
+        return None
 
 
 def fuse(

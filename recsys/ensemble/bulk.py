@@ -18,8 +18,9 @@ from recsys import progress
 from recsys.backend import Backend
 from recsys.bundle import Models
 from recsys.config import WeeklyConfig
+from recsys.data.catalogue import Catalogue
 from recsys.data.identity import Ids
-from recsys.ensemble.discover import make_weekly
+from recsys.ensemble.discover import make_weekly, still_there
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.ensemble.weekly import Shelf, WeeklyList, group_of
 from recsys.storage import Folder
@@ -56,12 +57,17 @@ def all_weekly(
     return made
 
 
-def lists_of_week(shelf: Shelf, users: Ids, week: str) -> Iterator[WeeklyList]:
-    """Yield the kept lists of `users`, a group's file read once; those without one are left out."""
-    for members in _grouped(users, _n_groups(len(users))):
-        ids = [users[row] for row in members.tolist()]
+def lists_of_week(
+    shelf: Shelf, catalogue: Catalogue, week: str, *, now_ms: int
+) -> Iterator[WeeklyList]:
+    """Yield the lists that are kept for the catalogue's listeners, a group's file read once.
+
+    Without what may not be played any more at `now_ms`, milliseconds since 1970.
+    """
+    for members in _grouped(catalogue.users, _n_groups(catalogue.n_users)):
+        ids = [catalogue.users[row] for row in members.tolist()]
         kept = shelf.find_all(ids, week)
-        yield from (kept[id] for id in ids if id in kept)
+        yield from still_there([kept[id] for id in ids if id in kept], catalogue, now_ms)
 
 
 def _n_groups(n_users: int) -> int:

@@ -8,7 +8,8 @@ guessed: a zero vector is near nothing. Popularity knows every item and is the l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from scipy.sparse import csr_array
 from recsys.data.interactions import Interactions
 from recsys.retrieval import index_of
 
-__all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "profiles", "unit"]
+__all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "rows_of", "unit"]
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,26 @@ class Listeners:
     """(m, n_items) float32 positive evidence: what speaks for an item."""
     heard: csr_array
     """(m, n_items) stored entries are never recommended."""
-    queries: Mapping[str, NDArray[np.float32]]
-    """Per space the (m, d) vectors whose nearest items are sought."""
+    follows: csr_array
+    """(m, n_artists) stored entries are artists followed."""
+    points: Mapping[str, NDArray[np.float32]]
+    """Per space (m, q, d): where lately played items lie, where all of them do (collaborative: the
+    listener's own vector), then one point a taste; zero rows where there is none."""
 
     def __len__(self) -> int:
         return int(self.heard.shape[0])
 
     def take(self, rows: NDArray[np.int64]) -> Listeners:
         """Return some of them."""
-        queries = {space: vectors[rows] for space, vectors in self.queries.items()}
-        return Listeners(self.history[rows], self.heard[rows], queries)
+        points = {space: vectors[rows] for space, vectors in self.points.items()}
+        return Listeners(self.history[rows], self.heard[rows], self.follows[rows], points)
 
     def knowing(self, items: NDArray[np.int64]) -> Listeners:
         """Return the same, each of whom knows the item rows `items` too."""
         more = np.zeros(self.heard.shape[1], np.int8)
         more[items] = 1
         both = csr_array(self.heard + csr_array(np.tile(more, (len(self), 1))))
-        return Listeners(self.history, both, self.queries)
+        return replace(self, heard=both)
 
 
 class Space:
@@ -72,9 +76,15 @@ class Space:
         graph: NDArray[np.int32] | None = None,
     ) -> None:
         self.vectors = vectors
+        self.biases = np.zeros(len(vectors), np.float32) if biases is None else biases
         self.above = above
         self.index = index_of(vectors, biases, graph=graph)
         self.known: NDArray[np.bool_] = np.asarray((vectors != 0).any(axis=1))
+
+    @cached_property
+    def directions(self) -> NDArray[np.float32]:
+        """(n_items, d) the vectors at unit length."""
+        return unit(self.vectors)
 
     def search(
         self,
@@ -135,8 +145,21 @@ class Popularity:
         return found
 
 
+def rows_of(matrix: csr_array, rows: NDArray[np.integer]) -> csr_array:
+    """Return the rows of a matrix with sorted indices; of a single row nothing is copied."""
+    if len(rows) != 1:
+        return matrix[rows]
+    start, end = matrix.indptr[rows[0]], matrix.indptr[rows[0] + 1]
+    parts = matrix.data[start:end], matrix.indices[start:end], np.array([0, end - start], np.int32)
+    row = csr_array(parts, shape=(1, matrix.shape[1]))
+    row.has_sorted_indices = row.has_canonical_format = True
+    return row
+
+
 def positive(evidence: csr_array) -> csr_array:
-    """Return the entries above 0 as a new matrix."""
+    """Return the entries above 0, as a new matrix where there are others."""
+    if (evidence.data > 0).all():
+        return evidence
     kept = evidence.copy()
     kept.data = np.maximum(kept.data, 0)
     kept.eliminate_zeros()
@@ -153,16 +176,6 @@ def played_by(interactions: Interactions) -> csr_array:
     turned.data[:] = 1
     turned.sort_indices()
     return turned
-
-
-def profiles(history: csr_array, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (m, d) unit vectors: the mean of what each listener played, weighted by `history`.
-
-    A zero row where nothing that was played has a vector. Reads only the vectors of played items.
-    """
-    played, where = np.unique(history.indices, return_inverse=True)
-    narrow = csr_array((history.data, where, history.indptr), (history.shape[0], len(played)))
-    return unit(np.asarray(narrow @ np.asarray(vectors[played]), np.float32))
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ listener does not know, those with the fewest listeners first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,7 +55,7 @@ def make_weekly(
     )
     lists = recommender.told(listeners, chosen)
     return [
-        WeeklyList(id, week, recommender.version, [asdict(entry) for entry in entries])
+        WeeklyList(id, week, recommender.version, [dict(vars(entry)) for entry in entries])
         for id, entries in zip(ids, lists, strict=True)
     ]
 
@@ -119,7 +119,7 @@ def shown_before(catalogue: Catalogue, shelf: Shelf, ids: Sequence[str], week: s
     row, item = np.concatenate(rows), np.concatenate(items)
     shape = (len(ids), catalogue.n_items)
     if not len(item):
-        return csr_array(shape, dtype=np.int8)
+        return csr_array((np.zeros(0, np.int8), (row, item)), shape=shape)
     recording = catalogue.recording
     n_recordings = int(recording.max()) + 1
     ones = np.ones(len(item), np.int32)
@@ -133,11 +133,10 @@ def shown_before(catalogue: Catalogue, shelf: Shelf, ids: Sequence[str], week: s
     return shown
 
 
-def still_there(kept: WeeklyList, catalogue: Catalogue, now_ms: int) -> WeeklyList:
-    """Return a kept list without items that the version lacks or that may not be played now."""
-    rows = catalogue.items.rows([item["item_id"] for item in kept.items])
+def still_there(lists: Sequence[WeeklyList], catalogue: Catalogue, now_ms: int) -> list[WeeklyList]:
+    """Return kept lists without items that the version lacks or that may not be played now."""
+    rows = catalogue.items.rows([item["item_id"] for one in lists for item in one.items])
     begins, ends = catalogue.available_from[rows], catalogue.available_until[rows]
     there = (rows >= 0) & (begins <= now_ms) & ((ends == NO_TIME) | (ends > now_ms))
-    if there.all():
-        return kept
-    return replace(kept, items=[item for item, ok in zip(kept.items, there, strict=True) if ok])
+    left = iter(there.tolist())
+    return [replace(one, items=[item for item in one.items if next(left)]) for one in lists]

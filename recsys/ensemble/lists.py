@@ -1,7 +1,7 @@
 """Candidates -> blend -> rerank: how a list is made for a batch of listeners.
 
-Enters: listeners, the sources that a version has, their weights. Leaves: a `Blend` of up to k items
-for each listener. Everybody gets k while that many exist that the rules allow: whom the first
+Enters: listeners, what a version knows, how it blends, the rules. Leaves: a `Blend` of up to k
+items for each listener. Everybody gets k while that many exist that the rules allow: whom the first
 candidates leave short, for them every item is ranked.
 """
 
@@ -14,25 +14,20 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.config import EnsembleConfig
-from recsys.ensemble.blend import Blend, fuse
-from recsys.ensemble.candidates import Listeners, Popularity, Space
+from recsys.ensemble.blend import Blend, Blender
+from recsys.ensemble.candidates import Listeners
+from recsys.ensemble.ensemble import SOURCES, Ensemble
 from recsys.ensemble.rerank import rerank
 from recsys.errors import UsageError, nearest
 
-__all__ = ["SOURCES", "ListMaker", "choose_weights"]
-
-SOURCES = ("collaborative", "text", "audio", "popularity")
-"""Where candidates come from; a version has some of the first three and always the last."""
+__all__ = ["ListMaker", "choose_weights"]
 
 _BATCH_CELLS = 500_000
 """Candidates that one batch may hold per source; bounds memory."""
 
 
-def choose_weights(
-    spaces: Mapping[str, Space], settings: EnsembleConfig, given: Mapping[str, float] | None
-) -> dict[str, float]:
-    """Return the weight of every source that a version has, in the order of `SOURCES`.
+def choose_weights(signals: tuple[str, ...], given: Mapping[str, float] | None) -> dict[str, float]:
+    """Return by how much each signal's share is multiplied: 1 unless `given` says otherwise.
 
     Raises
     ------
@@ -46,38 +41,35 @@ def choose_weights(
             raise UsageError(f"weights: no source {name!r}; {hint}")
         if not (isfinite(weight) and weight >= 0):
             raise UsageError(f"weights: {name}: want 0 or more, got {weight}")
-    has = [name for name in SOURCES if name in spaces or name == "popularity"]
-    configured = {name: float(getattr(settings, name)) for name in has}
-    return configured | {n: float(w) for n, w in (given or {}).items() if n in configured}
+    return {name: float((given or {}).get(name, 1.0)) for name in signals}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListMaker:
     """What is the same for all lists of one request."""
 
-    spaces: Mapping[str, Space]
-    popularity: Popularity
+    ensemble: Ensemble
+    blender: Blender
     weights: Mapping[str, float]
-    """Per source, in the order of the signals."""
+    """What multiplies each signal's share, in the order of the blender's signals."""
     eligible: NDArray[np.bool_]
     """(n_items,) what a list may hold."""
-    recording: NDArray[np.int32]
-    """(n_items,) items of equal number are one recording."""
-    artist: NDArray[np.int32]
-    """(n_items,) artist rows, -1 where unknown."""
-    candidates_per_source: int
-    rank_offset: float
     max_per_artist: int
     """0 never caps."""
+    diversity: float = 0.0
+    """0 ranks by score alone, 1 by how little an item is like those above it."""
 
     def __call__(self, listeners: Listeners, k: int) -> Blend:
         """Return up to `k` items for each listener."""
         n_items, depth = len(self.eligible), self._depth(k)
         lists = self._ranked(listeners, k, depth)
         n_found = np.bincount(lists.listener, minlength=len(listeners))
+        if n_found.min(initial=k) >= k:
+            return lists
         known = self.eligible.astype(np.int64)
         n_unheard = known.sum() - listeners.heard.astype(np.int64) @ known
-        short = np.flatnonzero((n_found < k) & (n_unheard > depth))
+        more = n_unheard > self.ensemble.last_resort(depth)
+        short = np.flatnonzero((n_found < k) & more)
         if not len(short):
             return lists
         parts = [lists.take(~np.isin(lists.listener, short))]
@@ -92,31 +84,21 @@ class ListMaker:
 
     def _depth(self, k: int) -> int:
         """Return how many candidates of each source a list of `k` is made from at first."""
-        return min(len(self.eligible), max(self.candidates_per_source, 2 * k))
+        return min(len(self.eligible), max(self.ensemble.config.candidates_per_source, 2 * k))
 
     def _ranked(self, listeners: Listeners, k: int, depth: int) -> Blend:
-        """Fuse the first `depth` candidates of every source and take out repeats."""
-        blend = fuse(
-            {name: self._candidates(name, listeners, depth) for name in self.weights},
-            self.weights,
-            rank_offset=self.rank_offset,
-            tie_break=self.popularity.place,
-        )
+        """Blend the first `depth` candidates of every source and take out repeats."""
+        silent = {name for name, weight in self.weights.items() if not weight}
+        union = self.ensemble.union(listeners, depth, eligible=self.eligible, silent=silent)
+        shares = self.blender.shares(union, lambda: self.ensemble.features(listeners, union))
+        shares *= np.array(list(self.weights.values()))
+        catalogue = self.ensemble.catalogue
         return rerank(
-            blend,
+            replace(union, signals=shares).sorted(self.ensemble.popularity.place),
             k,
-            recording=self.recording,
-            artist=self.artist,
+            recording=catalogue.recording,
+            artist=catalogue.item_artist,
             max_per_artist=self.max_per_artist,
+            spaces=[s.directions for s in self.ensemble.spaces.values()] if self.diversity else (),
+            diversity=self.diversity,
         )
-
-    def _candidates(self, name: str, listeners: Listeners, depth: int) -> NDArray[np.int32]:
-        """Return (m, depth) item rows of one source, or (m, 0) where it has no say."""
-        heard, eligible = listeners.heard, self.eligible
-        if name == "popularity":
-            # Even at weight 0 it fills the list, after everything that has a score.
-            return self.popularity.search(depth, exclude=heard, allowed=eligible)
-        if not self.weights[name] or name not in listeners.queries:
-            return np.full((len(listeners), 0), -1, np.int32)
-        queries = listeners.queries[name]
-        return self.spaces[name].search(queries, depth, exclude=heard, allowed=eligible)[0]

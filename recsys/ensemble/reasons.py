@@ -9,6 +9,9 @@ collaborative listeners who play X also play this          the listener played X
 text          described like Y: dreamy, lo-fi              the listener played Y, and those terms
                                                            make the two artists similar
 audio         sounds like Z                                the listener played Z, the nearest sound
+artists       by The As, whom you follow (or play)         the listener follows or played them
+collections   on Essential Techno beside X                 an editors' list holds both, X was played
+              on playlists beside X                        several listeners' playlists do
 popularity    played by 412 listeners                      so many did; said when nothing else is
 ============= ============================================ ======================================
 """
@@ -17,12 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.data.catalogue import Catalogue
+from recsys.data.collections import Collections
+from recsys.ensemble.candidates import Listeners
+from recsys.ensemble.ensemble import Ensemble
+from recsys.text.model import TextModel
 
 __all__ = ["Credit", "Reasons", "inner_products"]
 
@@ -36,6 +44,10 @@ _TERMS = 3
 """Terms named in a sentence."""
 _TERMS_READ = 12
 """Terms read to find those, because some repeat words of others."""
+_TERMS_CACHED = 100_000
+"""Pairs of artists whose shared terms are kept in memory."""
+_FEWEST_PLAYLISTS = 2
+"""Playlists of listeners behind a sentence, so that it tells nothing of a single one."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +58,33 @@ class Reasons:
     listeners: csr_array
     """(n_items, n_users) stored entries: who played an item; indices sorted."""
     credits: Mapping[str, Credit]
-    """Per source of candidates; popularity has none."""
+    """Per model."""
+    collections: Collections
+    holders: csr_array
+    """(n_items, n_collections) stored entries: what holds an item; indices sorted."""
     shared_terms: Callable[[int, int, int], list[tuple[str, float]]] | None = None
     """(artist row, artist row, k) -> what is said of both, foremost first; None without text."""
 
+    @classmethod
+    def of(cls, ensemble: Ensemble, collections: Collections, text: TextModel | None) -> Reasons:
+        """Take the evidence of one version."""
+        factors = ensemble.factors
+        credits = {name: inner_products(space.vectors) for name, space in ensemble.spaces.items()}
+        if factors is not None:
+            credits["collaborative"] = lambda history, items: factors.shares(history, items)[0]
+        shared_terms = None if text is None else lru_cache(_TERMS_CACHED)(text.shared_terms)
+        return cls(
+            ensemble.catalogue,
+            ensemble.played_by,
+            credits,
+            collections,
+            ensemble.shelves.holders,
+            shared_terms,
+        )
+
     def sentences(
         self,
-        history: csr_array,
-        heard: csr_array,
+        listener: Listeners,
         items: NDArray[np.int32],
         signals: Sequence[Mapping[str, float]],
     ) -> list[list[str]]:
@@ -61,25 +92,38 @@ class Reasons:
 
         Parameters
         ----------
-        history
-            (1, n_items) float32 positive evidence of the listener.
-        heard
-            (1, n_items) what the listener knows; evidence on other items (an artist followed) is
-            no play, so no sentence names it.
+        listener
+            One listener. Evidence on what they have not heard (an artist followed) is no play, so
+            no sentence names it.
         items
             (n,) item rows of the list.
         signals
             (n,) the parts of each item's score.
         """
+        history = _heard_part(listener.history, listener.heard)
+        wanted = {source for parts in signals for source, part in parts.items() if part > 0}
         tried = {
-            source: _most_credited(credit, history, heard, items)
+            source: _most_credited(credit, history, items)
             for source, credit in self.credits.items()
+            if source in wanted
         }
-        writers = {"collaborative": self._collaborative, "text": self._text, "audio": self._audio}
+        writers: dict[str, Callable[[int, list[int]], str]] = {
+            "collaborative": self._collaborative,
+            "text": self._text,
+            "audio": self._audio,
+        }
+        followed = set(listener.follows.indices.tolist())
+        played = {int(self.catalogue.item_artist[item]) for item in history.indices}
         all_sentences = []
         for place, (item, parts) in enumerate(zip(items.tolist(), signals, strict=True)):
-            by_signal = sorted((s for s in tried if parts.get(s, 0) > 0), key=lambda s: -parts[s])
-            found = [writers[source](item, tried[source][place]) for source in by_signal]
+            found = []
+            for source in sorted((s for s in parts if parts[s] > 0), key=lambda s: -parts[s]):
+                if source in tried:
+                    found.append(writers[source](item, tried[source][place]))
+                elif source == "artists":
+                    found.append(self._artist(item, followed, played))
+                elif source == "collections":
+                    found.append(self._collection(item, history))
             sentences = [sentence for sentence in found if sentence]
             all_sentences.append(sentences or self._popularity(item))
         return all_sentences
@@ -106,6 +150,34 @@ class Reasons:
 
     def _audio(self, item: int, tried: list[int]) -> str:
         return f"sounds like {self._name(tried[0])}" if tried else ""
+
+    def _artist(self, item: int, followed: set[int], played: set[int]) -> str:
+        artist = int(self.catalogue.item_artist[item])
+        if artist < 0 or not {artist} & (followed | played):
+            return ""
+        bond = "follow" if artist in followed else "play"
+        return f"by {self.catalogue.artist_name(artist)}, whom you {bond}"
+
+    def _collection(self, item: int, history: csr_array) -> str:
+        """Name the list of editors that holds most of the history, else a play on playlists."""
+        holders, shelves = self.holders, self.collections
+        lists = holders.indices[holders.indptr[item] : holders.indptr[item + 1]]
+        by_editors = [one for one in lists.tolist() if shelves.owner[one] == -1]
+        best, named, weight = -1, -1, 0.0
+        for one in by_editors:
+            span = slice(shelves.items.indptr[one], shelves.items.indptr[one + 1])
+            both = np.flatnonzero(np.isin(history.indices, shelves.items.indices[span]))
+            if len(both) and shelves.titles[one] and history.data[both].sum() > weight:
+                best, weight = one, float(history.data[both].sum())
+                named = int(history.indices[both[history.data[both].argmax()]])
+        if best >= 0:
+            return f"on {shelves.titles[best]} beside {self._name(named)}"
+        playlists = np.setdiff1d(lists, by_editors)
+        for play in history.indices[np.argsort(-history.data, kind="stable")].tolist():
+            beside = holders.indices[holders.indptr[play] : holders.indptr[play + 1]]
+            if len(np.intersect1d(playlists, beside)) >= _FEWEST_PLAYLISTS:
+                return f"on playlists beside {self._name(play)}"
+        return ""
 
     def _popularity(self, item: int) -> list[str]:
         n = len(self._who_played(item))
@@ -137,18 +209,21 @@ def inner_products(vectors: NDArray[np.float32]) -> Credit:
     return credit
 
 
-def _most_credited(
-    credit: Credit, history: csr_array, heard: csr_array, items: NDArray[np.int32]
-) -> list[list[int]]:
-    """Return for each item the played rows that speak for it most, the foremost first."""
+def _heard_part(history: csr_array, heard: csr_array) -> csr_array:
+    """Return (1, n_items) the history without what was not heard."""
     known = np.isin(history.indices, heard.indices)
-    if not known.any() or not len(items):
+    indptr = np.array([0, known.sum()])
+    return csr_array((history.data[known], history.indices[known], indptr), shape=history.shape)
+
+
+def _most_credited(credit: Credit, history: csr_array, items: NDArray[np.int32]) -> list[list[int]]:
+    """Return for each item the played rows that speak for it most, the foremost first."""
+    if not history.nnz or not len(items):
         return [[] for _ in items]
-    played = history.indices[known]
-    credits = credit(history, items)[:, known]  # (m, n_played)
+    credits = credit(history, items)  # (m, n_played)
     foremost = np.argsort(-credits, axis=1, kind="stable")[:, :_TRIED]
     return [
-        [int(played[p]) for p in places if credits[row, p] > 0]
+        [int(history.indices[p]) for p in places if credits[row, p] > 0]
         for row, places in enumerate(foremost)
     ]
 

@@ -1,16 +1,18 @@
 """The ensemble: one trained version that makes lists, finds what is similar, and says why.
 
-Enters: a `Bundle`. Leaves: lists of `Recommendation`. lists.py makes a list, reasons.py writes its
-sentences, weekly.py freezes a Discover Weekly for its week, similar.py finds neighbours.
+Enters: a `Bundle`. Leaves: lists of `Recommendation`. ensemble.py knows what the version knows,
+lists.py makes a list by the rules of rules.py, reasons.py writes its sentences, weekly.py freezes a
+Discover Weekly for its week, similar.py finds neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import cached_property
 from math import isfinite
 from time import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,38 +23,26 @@ from recsys.bundle import Bundle
 from recsys.collaborative.factors import Factors
 from recsys.config import Config, EnsembleConfig
 from recsys.data.catalogue import Catalogue
+from recsys.data.collections import Collections
 from recsys.data.continuation import continued
 from recsys.data.interactions import Events, Interactions, mean_of_totals, transform_streams
-from recsys.ensemble.blend import Blend
-from recsys.ensemble.candidates import Listeners, Popularity, Space, played_by, positive, profiles
+from recsys.ensemble.blend import Blend, Blender
+from recsys.ensemble.candidates import Listeners
 from recsys.ensemble.discover import make_weekly, still_there
-from recsys.ensemble.lists import SOURCES, ListMaker, choose_weights
-from recsys.ensemble.reasons import Reasons, inner_products
+from recsys.ensemble.ensemble import SOURCES, Ensemble
+from recsys.ensemble.learned import read_blender
+from recsys.ensemble.lists import ListMaker, choose_weights
+from recsys.ensemble.order import smooth_order
+from recsys.ensemble.reasons import Reasons
+from recsys.ensemble.rules import Rules
 from recsys.ensemble.similar import Neighbourhoods
+from recsys.ensemble.sound import Sound
+from recsys.ensemble.telling import Recommendation, tell
 from recsys.ensemble.weekly import Shelf, WeeklyList, weeks_before
 from recsys.errors import UsageError
 from recsys.text.model import TextModel
 
 __all__ = ["SOURCES", "HybridRecommender", "Recommendation"]
-
-_TERMS_CACHED = 100_000
-"""Pairs of artists whose shared terms are kept in memory."""
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One entry of a list."""
-
-    rank: int
-    """From 1."""
-    item_id: str
-    title: str | None
-    artist: str | None
-    score: float
-    signals: dict[str, float]
-    """The part of the score that each source gave; they add up to it."""
-    reasons: list[str]
-    """Sentences, the one behind the largest signal first; empty where nothing is known."""
 
 
 class HybridRecommender:
@@ -64,6 +54,10 @@ class HybridRecommender:
         Who and what there is, and what happened.
     factors, text, audio
         The models that the version has.
+    collections
+        Lists that people made; none by default.
+    blender
+        What was learned; by default sources are fused by rank.
     shelf
         Where Discover Weekly's lists are kept.
     version
@@ -82,6 +76,8 @@ class HybridRecommender:
         factors: Factors | None,
         text: TextModel | None,
         audio: AudioModel | None,
+        collections: Collections | None = None,
+        blender: Blender | None = None,
         shelf: Shelf,
         version: str,
         config: Config,
@@ -95,26 +91,23 @@ class HybridRecommender:
         self.version = version
         self.config = config
         self._shelf = shelf
-        self._spaces: dict[str, Space] = {}
-        graph = (graphs or {}).get
-        if factors is not None:
-            self._spaces["collaborative"] = Space(
-                factors.item_factors, factors.item_biases, graph=graph("collaborative")
-            )
-        if text is not None:
-            self._spaces["text"] = Space(text.item_vectors, above=0.0, graph=graph("text"))
-        if audio is not None:
-            self._spaces["audio"] = Space(audio.item_vectors, above=0.0, graph=graph("audio"))
-        listeners = played_by(interactions)
-        self._popularity = Popularity(np.diff(listeners.indptr))
+        lists = Collections.none(catalogue.n_items) if collections is None else collections
+        models = {"text": text, "audio": audio}
+        self.ensemble = Ensemble(
+            catalogue,
+            interactions,
+            lists,
+            factors=factors,
+            content={name: m.item_vectors for name, m in models.items() if m is not None},
+            sound=Sound.of(audio, catalogue.n_items),
+            config=config.ensemble,
+            graphs=graphs,
+        )
+        self.blender = self.ensemble.fusion if blender is None else blender
         self._neighbourhoods = Neighbourhoods(
             catalogue, interactions, self.spaces, factors=factors, text=text
         )
-        credits = {name: inner_products(space.vectors) for name, space in self._spaces.items()}
-        if factors is not None:
-            credits["collaborative"] = lambda history, items: factors.shares(history, items)[0]
-        shared_terms = None if text is None else lru_cache(_TERMS_CACHED)(text.shared_terms)
-        self._reasons = Reasons(catalogue, listeners, credits, shared_terms)
+        self._reasons = Reasons.of(self.ensemble, lists, text)
 
     @classmethod
     def load(cls, bundle: Bundle, *, config: EnsembleConfig | None = None) -> HybridRecommender:
@@ -129,6 +122,8 @@ class HybridRecommender:
             factors=Factors.read(bundle) if "collaborative" in trained else None,
             text=TextModel.read(bundle) if "text" in trained else None,
             audio=AudioModel.read(bundle) if "audio" in trained else None,
+            collections=Collections.read(bundle) if "collections/owner" in bundle else None,
+            blender=None if settings.ensemble.blend == "fusion" else read_blender(bundle),
             shelf=Shelf(bundle.folder),
             version=bundle.version,
             config=settings,
@@ -142,27 +137,35 @@ class HybridRecommender:
     @property
     def spaces(self) -> dict[str, NDArray[np.float32]]:
         """(n_items, d) item vectors of each model that the version has, by its name."""
-        return {name: space.vectors for name, space in self._spaces.items()}
+        return {name: space.vectors for name, space in self.ensemble.spaces.items()}
 
     @cached_property
     def default_kind(self) -> str:
         """The kind of item that a list holds unless asked: the one most listened to."""
-        catalogue = self.catalogue
-        n_kinds = len(catalogue.kinds)
-        n_listens = np.bincount(catalogue.item_kind, self._popularity.listeners, n_kinds)
-        n_items = np.bincount(catalogue.item_kind, minlength=n_kinds)
-        return catalogue.kinds[int(np.lexsort((-n_items, -n_listens))[0])]
+        return self.ensemble.default_kind
 
     @property
     def listeners_of(self) -> NDArray[np.int64]:
         """(n_items,) number of listeners of each item."""
-        return self._popularity.listeners
+        return self.ensemble.popularity.listeners
 
-    def eligible(self, kind: str | None = None) -> NDArray[np.bool_]:
-        """Return (n_items,) whether a list of `kind` (default: `default_kind`) may hold an item."""
+    def eligible(
+        self, kind: str | None = None, *, at_ms: int | tuple[int, int] | None = None, **asked: Any
+    ) -> NDArray[np.bool_]:
+        """Return (n_items,) whether a list of `kind` (default: `default_kind`) may hold an item.
+
+        Parameters
+        ----------
+        at_ms
+            Milliseconds since 1970 when it must be available (or from when to when); now, unless
+            said otherwise.
+        asked
+            territory, explicit, tempo, context: as in `recommend`.
+        """
         if not self.catalogue.n_items:
             return np.zeros(0, bool)
-        return self.catalogue.of_kind(self.default_kind if kind is None else kind)
+        at = int(time() * 1000) if at_ms is None else at_ms
+        return self._rules(kind, asked).allowed(self.catalogue, self.ensemble.sound, at)
 
     def recommend(
         self,
@@ -171,6 +174,11 @@ class HybridRecommender:
         *,
         weights: Mapping[str, float] | None = None,
         kind: str | None = None,
+        territory: str | None = None,
+        explicit: bool | None = None,
+        tempo: tuple[float, float] | None = None,
+        context: str | None = None,
+        diversity: float | None = None,
         since: Events | None = None,
     ) -> list[Recommendation]:
         """Return up to `k` items that a listener never heard, best first.
@@ -180,10 +188,21 @@ class HybridRecommender:
         Parameters
         ----------
         weights
-            Weight of each source named in it, of `SOURCES`, in place of the configured one; one for
-            a source that the version lacks has no effect.
+            What multiplies the share of each source named in it, of `SOURCES`; 1 is as trained, 0
+            silences it. One for a source that the version lacks has no effect.
         kind
             Kind of item; by default `default_kind`.
+        territory
+            Only what may be heard there, as ``HK``.
+        explicit
+            False leaves out what is marked explicit.
+        tempo
+            Only recordings of so many beats a minute, lowest and highest; half and double count.
+        context
+            ``running`` (a steady cadence), or ``morning``, ``afternoon``, ``evening``, ``night``:
+            what the listener plays in those hours counts most.
+        diversity
+            0 ranks by score alone, 1 by variety alone; by default as configured.
         since
             What the listener did after this version was trained; it counts as if it had been
             there, and a listener whom the version does not know is served from it alone.
@@ -193,9 +212,14 @@ class HybridRecommender:
         NotFoundError
             For a kind that this version does not know, and for a listener without any history.
         UsageError
-            For a `k` below 1 and for unusable weights.
+            For a `k` below 1, for unusable weights, and for a context or tempo that cannot be.
         """
-        return self._recommend(self._listener(user_id, since), k, weights=weights, kind=kind)
+        asked = {"territory": territory, "explicit": explicit, "tempo": tempo, "context": context}
+        rules = self._rules(kind, asked)
+        listener = self._listener(user_id, since, hours=rules.hours)
+        return self._recommend(
+            listener, k, weights=weights, diversity=diversity, kind=kind, **asked
+        )
 
     def recommend_history(
         self,
@@ -203,7 +227,8 @@ class HybridRecommender:
         k: int = 30,
         *,
         weights: Mapping[str, float] | None = None,
-        kind: str | None = None,
+        diversity: float | None = None,
+        **asked: Any,
     ) -> list[Recommendation]:
         """Return up to `k` items for a listener without an account.
 
@@ -213,7 +238,7 @@ class HybridRecommender:
             (item_id, plays) pairs, plays above 0. Otherwise as in `recommend`.
         """
         listener = self._without_account(history)
-        return self._recommend(listener, k, weights=weights, kind=kind)
+        return self._recommend(listener, k, weights=weights, diversity=diversity, **asked)
 
     def weekly(
         self, user_id: str, week: str, *, since: Events | None = None
@@ -235,7 +260,7 @@ class HybridRecommender:
         if kept is None:
             listener = self._listener(user_id, since)
             kept = self._shelf.keep(make_weekly(self, self._shelf, [user_id], listener, week)[0])
-        return still_there(kept, self.catalogue, int(time() * 1000))
+        return still_there([kept], self.catalogue, int(time() * 1000))[0]
 
     def rank(
         self,
@@ -243,24 +268,52 @@ class HybridRecommender:
         k: int,
         *,
         weights: Mapping[str, float] | None = None,
-        kind: str | None = None,
         rerank: bool = True,
+        diversity: float | None = None,
+        blender: Blender | None = None,
+        eligible: NDArray[np.bool_] | None = None,
+        **asked: Any,
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Return item rows and scores of many listeners' lists, without reasons.
 
         Both are (m, min(k, n_items)), best first, padded with -1 and -inf. Without `rerank` no
-        artist is capped; still no recording stands twice.
+        artist is capped and nothing is moved for variety; still no recording stands twice.
+
+        Parameters
+        ----------
+        blender
+            Another way to blend, for comparison.
+        eligible
+            (n_items,) what lists may hold, in place of what the rules say.
+        asked
+            kind, territory, explicit, tempo, context: as in `recommend`.
         """
         k = self._checked(k)
-        make = self._list_maker(weights, kind, capped=rerank)
+        allowed = self.eligible(**asked) if eligible is None else eligible
+        hours = self._rules(asked.get("kind"), asked).hours
+        make = self._list_maker(
+            weights, allowed, blender=blender, rerank=rerank, diversity=diversity
+        )
         items = np.full((len(users), k), -1, np.int32)
         scores = np.full((len(users), k), -np.inf)
         size = make.batch_size(k)
         for start in range(0, len(users), size):
-            batch = self.listeners(users[start : start + size])
+            batch = self.ensemble.listeners(users[start : start + size], hours=hours)
             part = slice(start, start + size)
             items[part], scores[part] = make(batch, k).padded(len(batch), k)
         return items, scores
+
+    def in_common(self, item_id: str, other_id: str) -> str:
+        """Return what two recordings share, as "both 92 BPM, D minor, 6/8"; "" where nothing."""
+        if self.audio is None or self.audio.descriptors is None:
+            return ""
+        items = self.catalogue.items
+        return self.audio.descriptors.in_common(items.require(item_id), items.require(other_id))
+
+    def smooth(self, entries: Sequence[Recommendation]) -> list[Recommendation]:
+        """Return a list in the order in which it flows best, the first kept; ranks as they were."""
+        rows = np.array([self.catalogue.items.require(one.item_id) for one in entries], np.int64)
+        return [entries[place] for place in smooth_order(self.ensemble.sound, rows).tolist()]
 
     def similar(
         self, kind: str, id: str, k: int = 10, *, by: str = "hybrid"
@@ -287,13 +340,6 @@ class HybridRecommender:
         pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
         return [(ids[row], score) for row, score in pairs if row >= 0]
 
-    def in_common(self, item_id: str, other_id: str) -> str:
-        """Return what two recordings share, as "both 92 BPM, D minor, 6/8"; "" where nothing."""
-        if self.audio is None or self.audio.descriptors is None:
-            return ""
-        items = self.catalogue.items
-        return self.audio.descriptors.in_common(items.require(item_id), items.require(other_id))
-
     def neighbours(
         self, kind: str, rows: NDArray[np.integer], k: int, *, by: str = "hybrid"
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -308,16 +354,22 @@ class HybridRecommender:
         k: int,
         *,
         weights: Mapping[str, float] | None = None,
-        kind: str | None = None,
+        diversity: float | None = None,
+        **asked: Any,
     ) -> list[Recommendation]:
         """Make one listener's list with its reasons."""
-        lists = self._list_maker(weights, kind, capped=True)(listener, self._checked(k))
-        return self.told(listener, lists)[0]
+        make = self._list_maker(weights, self.eligible(**asked), diversity=diversity)
+        trained = all(weight == 1 for weight in make.weights.values())
+        return self.told(listener, make(listener, self._checked(k)), trained=trained)[0]
+
+    def listeners(self, users: NDArray[np.integer]) -> Listeners:
+        """Return known users, by row, as those for whom lists are made."""
+        return self.ensemble.listeners(users)
 
     def ranked(self, listeners: Listeners, k: int) -> Blend:
-        """Return up to `k` entries for each listener, by the configured weights and rules."""
+        """Return up to `k` entries for each listener, by the trained weights and default rules."""
         k = self._checked(k)
-        make = self._list_maker(None, None, capped=True)
+        make = self._list_maker(None, self.eligible())
         size = make.batch_size(k)
         if len(listeners) <= size:
             return make(listeners, k)
@@ -328,66 +380,22 @@ class HybridRecommender:
             parts.append(replace(part, listener=part.listener + start))
         return Blend.join(parts)
 
-    def told(self, listeners: Listeners, lists: Blend) -> list[list[Recommendation]]:
-        """Return each listener's entries with titles, signals and reasons."""
-        bounds = np.searchsorted(lists.listener, np.arange(len(listeners) + 1))
-        names = choose_weights(self._spaces, self.config.ensemble, None)
-        told = []
-        for listener in range(len(listeners)):
-            part = slice(bounds[listener], bounds[listener + 1])
-            items = lists.item[part]
-            signals = [dict(zip(names, row, strict=True)) for row in lists.signals[part].tolist()]
-            row = [listener]
-            reasons = self._reasons.sentences(
-                listeners.history[row], listeners.heard[row], items, signals
-            )
-            told.append(
-                [
-                    self._entry(rank, *parts)
-                    for rank, parts in enumerate(zip(items.tolist(), signals, reasons), start=1)
-                ]
-            )
-        return told
+    def told(
+        self, listeners: Listeners, lists: Blend, *, trained: bool = True
+    ) -> list[list[Recommendation]]:
+        """Return each listener's entries with titles, signals and reasons.
 
-    def _entry(
-        self, rank: int, item: int, signals: dict[str, float], reasons: list[str]
-    ) -> Recommendation:
-        artist = int(self.catalogue.item_artist[item])
-        return Recommendation(
-            rank=rank,
-            item_id=self.catalogue.items[item],
-            title=self.catalogue.titles[item],
-            artist=None if artist < 0 else self.catalogue.artist_name(artist),
-            score=sum(signals.values()),
-            signals=signals,
-            reasons=reasons,
-        )
+        `trained` says that the weights are the learned ones, so a score tells how likely a love is.
+        """
+        return tell(self.catalogue, self._reasons, self.blender, listeners, lists, trained=trained)
 
-    def _list_maker(
-        self, weights: Mapping[str, float] | None, kind: str | None, *, capped: bool
-    ) -> ListMaker:
-        settings = self.config.ensemble
-        return ListMaker(
-            spaces=self._spaces,
-            popularity=self._popularity,
-            weights=choose_weights(self._spaces, settings, weights),
-            eligible=self.eligible(kind),
-            recording=self.catalogue.recording,
-            artist=self.catalogue.item_artist,
-            candidates_per_source=settings.candidates_per_source,
-            rank_offset=settings.rank_offset,
-            max_per_artist=settings.max_per_artist if capped else 0,
-        )
-
-    def _checked(self, k: int) -> int:
-        if k < 1:
-            raise UsageError(f"k: want 1 or more, got {k}")
-        return min(k, self.catalogue.n_items)
-
-    def _listener(self, user_id: str, since: Events | None) -> Listeners:
+    def _listener(
+        self, user_id: str, since: Events | None, *, hours: tuple[int, int] | None = None
+    ) -> Listeners:
         """Return one listener, as the version knows them and as they went on."""
         if since is None or not len(since):
-            return self.listeners(np.array([self.catalogue.users.require(user_id)]))
+            row = self.catalogue.users.require(user_id)
+            return self.ensemble.listeners(np.array([row]), hours=hours)
         theirs = continued(
             self.interactions,
             self.catalogue.users.row(user_id),
@@ -396,13 +404,11 @@ class HybridRecommender:
             self.config.interactions,
             mean_streams=self._mean_streams,
         )
-        history = positive(theirs.evidence)
-        queries = self._profiles(history)
+        own = None
         if self.factors is not None:
             explicit = self.config.collaborative.feedback == "explicit"
-            matrix = theirs.ratings if explicit else theirs.evidence
-            queries["collaborative"] = self.factors.fold_in(matrix)[0]
-        return Listeners(history, theirs.heard, queries)
+            own = self.factors.fold_in(theirs.ratings if explicit else theirs.evidence)[0]
+        return self.ensemble.newcomers(theirs, own, hours=hours)
 
     @cached_property
     def _mean_streams(self) -> float:
@@ -410,13 +416,37 @@ class HybridRecommender:
         counts = (self.interactions.streamed, plays.indices, plays.indptr)
         return mean_of_totals(csr_array(counts, shape=plays.shape))
 
-    def listeners(self, users: NDArray[np.integer]) -> Listeners:
-        """Return known users, by row, as those for whom lists are made."""
-        history = positive(self.interactions.evidence[users])
-        queries = self._profiles(history)
-        if self.factors is not None:
-            queries["collaborative"] = self.factors.user_factors[users]
-        return Listeners(history, self.interactions.heard[users], queries)
+    def _list_maker(
+        self,
+        weights: Mapping[str, float] | None,
+        eligible: NDArray[np.bool_],
+        *,
+        blender: Blender | None = None,
+        rerank: bool = True,
+        diversity: float | None = None,
+    ) -> ListMaker:
+        settings = self.config.ensemble
+        chosen = self.blender if blender is None else blender
+        variety = settings.diversity if diversity is None else diversity
+        if not 0 <= variety <= 1:
+            raise UsageError(f"diversity: want 0 to 1, got {variety}")
+        return ListMaker(
+            ensemble=self.ensemble,
+            blender=chosen,
+            weights=choose_weights(chosen.signals, weights),
+            eligible=eligible,
+            max_per_artist=settings.max_per_artist if rerank else 0,
+            diversity=variety if rerank else 0.0,
+        )
+
+    def _rules(self, kind: str | None, asked: Mapping[str, Any]) -> Rules:
+        wanted = {name: value for name, value in asked.items() if name != "kind"}
+        return Rules(kind=self.default_kind if kind is None else kind, **wanted)
+
+    def _checked(self, k: int) -> int:
+        if k < 1:
+            raise UsageError(f"k: want 1 or more, got {k}")
+        return min(k, self.catalogue.n_items)
 
     def _without_account(self, history: Sequence[tuple[str, float]]) -> Listeners:
         """Return a listener of whom nothing is known but (item_id, plays) pairs."""
@@ -430,15 +460,7 @@ class HybridRecommender:
         settings = self.config.interactions
         streams.data = settings.stream * transform_streams(streams, settings)
         evidence = streams.astype(np.float32)
-        heard = csr_array(np.zeros(shape, np.int8))
-        queries = self._profiles(evidence)
-        if self.factors is not None and len(rows):
-            queries["collaborative"] = self.factors.fold_in(evidence)[0]
-        return Listeners(evidence, heard, queries).knowing(self._same_recordings(rows))
-
-    def _profiles(self, history: csr_array) -> dict[str, NDArray[np.float32]]:
-        content = (name for name in self._spaces if name != "collaborative")
-        return {name: profiles(history, self._spaces[name].vectors) for name in content}
+        return self.ensemble.strangers(evidence).knowing(self._same_recordings(rows))
 
     def _same_recordings(self, items: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the rows of all items that are a recording of one of `items`."""

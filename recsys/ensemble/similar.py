@@ -19,7 +19,8 @@ from recsys.data.catalogue import Catalogue
 from recsys.data.identity import Ids
 from recsys.data.interactions import Interactions
 from recsys.ensemble.blend import fuse
-from recsys.ensemble.candidates import Space, positive, profiles, unit
+from recsys.ensemble.candidates import Space, positive, unit
+from recsys.ensemble.tastes import profiles
 from recsys.errors import UsageError
 from recsys.text.model import TextModel
 

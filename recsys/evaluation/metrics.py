@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-__all__ = ["list_metrics", "ranking_metrics", "summary"]
+__all__ = ["gini", "list_metrics", "ranking_metrics", "summary"]
 
 
 def ranking_metrics(
@@ -74,6 +74,7 @@ def list_metrics(
     n_users: int,
     *,
     n_eligible: int | None = None,
+    spaces: Sequence[NDArray[np.float32]] = (),
     ks: Sequence[int] = (10, 30),
 ) -> dict[str, float]:
     """Describe what all lists together show, whoever likes it.
@@ -88,6 +89,8 @@ def list_metrics(
         Number of users behind `listeners`.
     n_eligible
         Number of items that a list could have shown; all by default.
+    spaces
+        (n_items, d) unit item vectors of each model; the diversity of a list is measured in each.
     ks
         Cut-offs.
 
@@ -96,7 +99,9 @@ def list_metrics(
     dict
         ``coverage@k``: share of the eligible items that some list shows. ``novelty@k``: mean
         surprise -log2 p in bits over all places of all lists, p = (listeners + 1) / (n_users + 1)
-        so that an item nobody played is finite. NaN where every list is empty.
+        so that an item nobody played is finite. ``diversity@k``: mean of 1 - cosine over the pairs
+        of a list, over lists, over `spaces`. ``gini@k``: how unevenly the places fall on the
+        eligible items, 0 evenly, 1 all on one. NaN where every list is empty.
     """
     surprise = -np.log2((np.asarray(listeners, np.float64) + 1) / (n_users + 1))
     described: dict[str, float] = {}
@@ -105,7 +110,36 @@ def list_metrics(
         eligible = len(surprise) if n_eligible is None else n_eligible
         described[f"coverage@{k}"] = len(np.unique(shown)) / eligible if eligible else np.nan
         described[f"novelty@{k}"] = float(surprise[shown].mean()) if len(shown) else np.nan
+        described[f"gini@{k}"] = gini(shown, eligible)
+        if spaces:
+            per_space = [_diversity(ranked[:, :k], vectors) for vectors in spaces]
+            described[f"diversity@{k}"] = float(np.mean(per_space))
     return described
+
+
+def gini(shown: NDArray[np.integer], n_eligible: int) -> float:
+    """Return sum_j (2j - n - 1) c_(j) / (n sum c), c_(j) how often the j-th rarest item is shown.
+
+    `shown` (n_places,) are item rows; items never shown count with c = 0.
+    """
+    if not len(shown) or not n_eligible:
+        return np.nan
+    counts = np.sort(np.bincount(shown))[::-1][:n_eligible][::-1].astype(np.float64)
+    counts = np.concatenate([np.zeros(n_eligible - len(counts)), counts])
+    j = np.arange(1, n_eligible + 1)
+    return float(((2 * j - n_eligible - 1) * counts).sum() / (n_eligible * counts.sum()))
+
+
+def _diversity(ranked: NDArray[np.int32], vectors: NDArray[np.float32]) -> float:
+    """Return the mean over lists of 1 - cosine over their pairs; lists of one are left out."""
+    found = []
+    for items in ranked:
+        shown = vectors[items[items >= 0]].astype(np.float64)
+        if (n := len(shown)) > 1:
+            # |sum v|^2 is the sum over all ordered pairs, each with itself included.
+            alike = (np.square(shown.sum(axis=0)).sum() - np.square(shown).sum()) / (n * (n - 1))
+            found.append(1 - alike)
+    return float(np.mean(found)) if found else np.nan
 
 
 def summary(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:

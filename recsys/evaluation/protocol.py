@@ -1,17 +1,17 @@
 """How good the lists are: train on the past, rank everything, compare with what came next.
 
 Enters: a dataset. Leaves: a `Report`. An evaluation version is trained on every event before the
-test slice. A listener's truth is what they then loved (positive evidence from streams, saves,
-playlists, stars) and had never heard before, by recording. Every eligible item is ranked, none is
-sampled; what was heard before is in no list. Random and popularity stand beside the models, and,
-where planted tastes are known, the oracle that ranks by them.
+test slice, and blends as was learned on the blend slice. A listener's truth is what they then loved
+(positive evidence from streams, saves, playlists, stars) and had never heard before, by recording.
+Every eligible item is ranked, none is sampled; what was heard before is in no list. Baselines stand
+beside the models, every rung of the blend beside the others, and, where planted tastes are known,
+the oracle that ranks by them. What would be a leak is refused (leaks.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -20,35 +20,44 @@ from scipy.sparse import csr_array
 
 from recsys.backend import Backend
 from recsys.bundle import Models
-from recsys.config import Config, EvaluationConfig, InteractionsConfig
-from recsys.data.catalogue import Catalogue
+from recsys.config import Config, EvaluationConfig
+from recsys.data.catalogue import NO_TIME
+from recsys.data.collections import Collections
 from recsys.data.dataset import Dataset
-from recsys.data.identity import Ids
-from recsys.data.interactions import Events, build_interactions
+from recsys.data.interactions import Events, newly_loved
 from recsys.data.slices import Slices, split
 from recsys.data.world import Truth
-from recsys.ensemble.lists import SOURCES
+from recsys.ensemble.blend import Blend, Blender
+from recsys.ensemble.learning import Ladder
 from recsys.ensemble.recommender import HybridRecommender
+from recsys.ensemble.rerank import rerank
 from recsys.errors import InputError
+from recsys.evaluation import leaks
+from recsys.evaluation.baselines import Baselines
+from recsys.evaluation.compare import paired_bootstrap
+from recsys.evaluation.groups import parts
 from recsys.evaluation.metrics import list_metrics, ranking_metrics, summary
 from recsys.evaluation.report import Report
-from recsys.pipeline import build, read_source
+from recsys.pipeline import Content, build, read_source
 from recsys.progress import track
 
-__all__ = ["KS", "evaluate", "loved_later"]
+__all__ = ["KS", "evaluate", "measure"]
 
 KS = (10, 30)
 """Cut-offs of all metrics."""
 
 _BLOCK = 256
 """Listeners ranked at once."""
-
-Ranker = Callable[[NDArray[np.int64]], NDArray[np.int32]]
-"""User rows (m,) -> (m, 30) item rows, best first, -1 where a list has ended."""
+_MAIN = "ndcg@30"
 
 
 def evaluate(
-    dataset: Dataset, config: Config, backend: Backend, *, truth: Truth | None = None
+    dataset: Dataset,
+    config: Config,
+    backend: Backend,
+    *,
+    truth: Truth | None = None,
+    content: Content | None = None,
 ) -> Report:
     """Train on everything before the test slice and measure every ranker on it.
 
@@ -56,159 +65,249 @@ def evaluate(
     ----------
     truth
         What was planted in a demo world; adds the oracle and each ranker's share of it.
+    content
+        What was found out already about the dataset's items and the blend.
 
     Raises
     ------
     InputError
         Where no listener has anything new in the test slice.
+    LeakError
+        Where the version or a list knows what it is to be measured on.
     """
-    source = read_source(dataset)
+    content = Content(read_source(dataset), config, backend=backend) if content is None else content
+    trial = measure(content, config, backend, truth=truth)
+    return trial.report(content, dataset)
+
+
+def measure(
+    content: Content, config: Config, backend: Backend, *, truth: Truth | None = None
+) -> Trial:
+    """Train and rank as `evaluate` does, and return the lists with what they are measured on."""
+    source = content.source
     slices = split(source.events, config.slices)
     before = np.sort(np.concatenate([slices.base, slices.tune, slices.blend]))
+    later = source.events.take(slices.test)
     with TemporaryDirectory(prefix="recsys-evaluation-") as folder:
         models = Models(folder)
         past = replace(source, events=source.events.take(before))
-        bundle = models.open(build(past, config, backend, models))
+        bundle = models.open(build(past, config, backend, models, content=content))
         recommender = HybridRecommender.load(bundle)
-        loved = loved_later(recommender, source.events.take(slices.test), config.interactions)
-        listeners = _draw(loved, config.evaluation)
-        if not len(listeners):
+        lists = Collections.read(bundle)
+        leaks.check_past(recommender.ensemble, lists, later)
+        eligible = recommender.eligible(at_ms=_span(later))
+        loved = newly_loved(
+            later,
+            source.catalogue,
+            config.interactions,
+            heard=recommender.interactions.heard,
+            eligible=eligible,
+        )
+        leaks.check_truth(recommender.ensemble, loved)
+        users = _draw(loved, config.evaluation)
+        if not len(users):
             raise InputError(
-                f"{dataset.folder.path}: no listener loved anything new in the test slice; "
+                f"{source.dataset.folder.path}: no listener loved anything new in the test slice; "
                 f"import more events or enlarge it with --set slices.test=0.2"
             )
-        rankers = _measure(recommender, loved, listeners, config, truth)
+        # A list has each recording once, so one release of each stands for it.
+        first = source.catalogue.first_of_recording == np.arange(source.catalogue.n_items)
+        trial = Trial(
+            recommender,
+            config,
+            loved[users],
+            users,
+            eligible & first,
+            truth,
+            slices,
+            dict(bundle.facts["left_out"]),
+        )
+        trial.rank(None if config.ensemble.blend == "fusion" else content.ladder)
+        leaks.check_lists(recommender.ensemble, users, trial.lists)
+        return trial
+
+
+@dataclass
+class Trial:
+    """One evaluation version and the lists of all rankers."""
+
+    recommender: HybridRecommender
+    config: Config
+    truth: csr_array
+    """(m, n_items) stored entries: what each listener newly loved."""
+    users: NDArray[np.int64]
+    """(m,) user rows."""
+    eligible: NDArray[np.bool_]
+    """(n_items,) what lists may hold, one release of a recording."""
+    planted: Truth | None
+    slices: Slices
+    left_out: Mapping[str, str]
+    """Models that were not trained, and why."""
+
+    def __post_init__(self) -> None:
+        self.lists: dict[str, NDArray[np.int32]] = {}
+        """Per ranker (m, 30) item rows, baselines first."""
+
+    def rank(self, ladder: Ladder | None) -> None:
+        """Fill `lists`; candidates and features are made once for all rungs."""
+        seed = self.config.evaluation.seed
+        ensemble = self.recommender.ensemble
+        baselines = Baselines(ensemble, self.eligible, max(KS), seed, self.planted)
+        starts = range(0, len(self.users), _BLOCK)
+        found: dict[str, list[NDArray[np.int32]]] = {}
+        for start in track(starts, "evaluate"):
+            block = self.users[start : start + _BLOCK]
+            ranked = {name: ranker(block) for name, ranker in baselines.rankers().items()}
+            ranked |= self._blended(block, self._rungs(ladder))
+            if self.planted is not None:
+                ranked["oracle"] = baselines.oracle(block)
+            for name, rows in ranked.items():
+                found.setdefault(name, []).append(rows)
+        self.lists = {name: np.concatenate(blocks) for name, blocks in found.items()}
+
+    def figures(self, truth: csr_array | None = None) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Return every ranker's metrics by listener, nan for who has no truth."""
+        loved = self.truth if truth is None else truth
+        return {name: ranking_metrics(rows, loved, KS) for name, rows in self.lists.items()}
+
+    def report(self, content: Content, dataset: Dataset) -> Report:
+        """Return all figures."""
+        ensemble = self.recommender.ensemble
+        by_listener = self.figures()
+        rankers = {name: summary(figures) for name, figures in by_listener.items()}
+        for name, rows in self.lists.items():
+            rankers[name] |= list_metrics(
+                rows,
+                ensemble.popularity.listeners,
+                ensemble.catalogue.n_users,
+                n_eligible=int(self.eligible.sum()),
+                spaces=[space.directions for space in ensemble.spaces.values()],
+                ks=KS,
+            )
+        if "oracle" in rankers:
+            for metrics in rankers.values():
+                for k in KS:
+                    best, own = rankers["oracle"][f"ndcg@{k}"], metrics[f"ndcg@{k}"]
+                    metrics[f"of_oracle@{k}"] = own / best if best else np.nan
+        hybrid = by_listener["hybrid"][_MAIN]
+        ladder = content.ladder if self.config.ensemble.blend != "fusion" else None
         return Report(
             rankers=rankers,
-            kind=recommender.default_kind,
-            n_eligible=_n_recordings(recommender),
-            n_listeners=len(listeners),
-            n_left_out=recommender.catalogue.n_users - len(listeners),
-            n_events={part.name: len(getattr(slices, part.name)) for part in fields(Slices)},
-            left_out=dict(bundle.facts["left_out"]),
+            differences={
+                name: paired_bootstrap(hybrid, figures[_MAIN], seed=self.config.evaluation.seed)
+                for name, figures in by_listener.items()
+                if name != "hybrid"
+            },
+            parts=self._parts(),
+            ladder={} if ladder is None else dict(ladder.ndcg),
+            blend=self._chosen(),
+            kind=self.recommender.default_kind,
+            n_eligible=int(self.eligible.sum()),
+            n_listeners=len(self.users),
+            n_left_out=ensemble.catalogue.n_users - len(self.users),
+            n_events={part.name: len(getattr(self.slices, part.name)) for part in fields(Slices)},
+            left_out=self.left_out,
             dataset=dataset.fingerprint(),
-            notes=_notes(config, truth),
+            notes=self._notes(),
         )
 
+    def _chosen(self) -> str:
+        return getattr(self.recommender.blender, "kind", "fusion")
 
-def loved_later(
-    recommender: HybridRecommender, events: Events, config: InteractionsConfig
-) -> csr_array:
-    """Return (n_users, n_items) the truth: what each listener newly loved in later `events`.
+    def _rungs(self, ladder: Ladder | None) -> dict[str, Blender]:
+        """Return every way to blend but the one that serves, which is the hybrid."""
+        rungs: dict[str, Blender] = {"fusion": self.recommender.ensemble.fusion}
+        rungs |= {} if ladder is None else ladder.rungs
+        rungs.pop(self._chosen(), None)
+        return rungs | {"hybrid": self.recommender.blender}
 
-    An entry stands on the first item of its recording. Evidence on artists (visits, follows) names
-    no item and does not count.
-    """
-    catalogue = recommender.catalogue
-    about_items = events.of_kind("stream", "save", "playlist_add", "skip", "rating")
-    evidence = build_interactions(events.take(about_items), catalogue, config).evidence
-    pairs = evidence.tocoo()
-    rated = (pairs.data > 0) & recommender.eligible()[pairs.col]
-    first = _first_of_recording(catalogue)
-    users, items = pairs.row[rated], first[pairs.col[rated]]
-    known = _pairs_in(recommender.interactions.heard, users, items)
-    shape = (catalogue.n_users, catalogue.n_items)
-    loved = csr_array((np.ones(int((~known).sum())), (users[~known], items[~known])), shape=shape)
-    loved.sum_duplicates()
-    return loved
+    def _blended(
+        self, users: NDArray[np.int64], rungs: Mapping[str, Blender]
+    ) -> dict[str, NDArray[np.int32]]:
+        """Return the lists of each source alone, of each rung, and as they are served."""
+        ensemble, settings = self.recommender.ensemble, self.config.ensemble
+        listeners = ensemble.listeners(users)
+        depth = min(len(self.eligible), max(settings.candidates_per_source, 2 * max(KS)))
+        union = ensemble.union(listeners, depth, eligible=self.eligible)
+        features = ensemble.features(listeners, union)
+        ranked = {}
+        for column, source in enumerate(ensemble.sources):
+            if source != "popularity":
+                alone = replace(union, signals=union.signals[:, [column]])
+                ranked[source] = self._cut(alone, len(users))
+        for name, rung in rungs.items():
+            shares = rung.shares(union, lambda: features)
+            ranked[name] = self._cut(replace(union, signals=shares), len(users))
+        if settings.max_per_artist or settings.diversity:
+            hybrid = replace(
+                union, signals=self.recommender.blender.shares(union, lambda: features)
+            )
+            ranked["as served"] = self._cut(hybrid, len(users), served=True)
+        return ranked
 
+    def _cut(self, blend: Blend, m: int, *, served: bool = False) -> NDArray[np.int32]:
+        ensemble, settings, k = self.recommender.ensemble, self.config.ensemble, max(KS)
+        ranked = blend.sorted(ensemble.popularity.place)
+        if served:
+            ranked = rerank(
+                ranked,
+                k,
+                recording=ensemble.catalogue.recording,
+                artist=ensemble.catalogue.item_artist,
+                max_per_artist=settings.max_per_artist,
+                spaces=[s.directions for s in ensemble.spaces.values()]
+                if settings.diversity
+                else (),
+                diversity=settings.diversity,
+            )
+        return ranked.padded(m, k)[0]
 
-def _measure(
-    recommender: HybridRecommender,
-    loved: csr_array,
-    listeners: NDArray[np.int64],
-    config: Config,
-    truth: Truth | None,
-) -> dict[str, dict[str, float]]:
-    """Return every ranker's metrics."""
-    found: dict[str, dict[str, float]] = {}
-    first = _first_of_recording(recommender.catalogue)
-    known_before = recommender.listeners_of
-    for name, ranker in track(list(_rankers(recommender, config, truth)), "evaluate"):
-        blocks = (listeners[at : at + _BLOCK] for at in range(0, len(listeners), _BLOCK))
-        ranked = np.concatenate([ranker(block) for block in blocks])
-        ranked = np.where(ranked >= 0, first[ranked], -1).astype(np.int32)
-        metrics = summary(ranking_metrics(ranked, loved[listeners], KS))
-        metrics |= list_metrics(
-            ranked,
-            known_before,
-            recommender.catalogue.n_users,
-            n_eligible=_n_recordings(recommender),
-            ks=KS,
-        )
-        found[name] = metrics
-    if "oracle" in found:
-        for metrics in found.values():
-            for k in KS:
-                best, own = found["oracle"][f"ndcg@{k}"], metrics[f"ndcg@{k}"]
-                metrics[f"of_oracle@{k}"] = own / best if best else np.nan
-    return found
+    def _parts(self) -> dict[str, dict[str, float]]:
+        """Return NDCG@30 per part and ranker, and how many listeners are in it."""
+        ensemble = self.recommender.ensemble
+        found: dict[str, dict[str, float]] = {}
+        for name, truth in parts(
+            self.truth,
+            self.users,
+            ensemble.interactions,
+            ensemble.popularity.listeners,
+            self.eligible,
+        ):
+            figures = self.figures(truth)
+            found[name] = {"listeners": float(np.count_nonzero(np.diff(truth.indptr)))}
+            found[name] |= {n: summary(f)[_MAIN] for n, f in figures.items()}
+        return found
 
-
-def _rankers(
-    recommender: HybridRecommender, config: Config, truth: Truth | None
-) -> Iterator[tuple[str, Ranker]]:
-    """Yield all rankers by name, the baselines first."""
-    alone = dict.fromkeys(SOURCES, 0.0)
-
-    def rank(users: NDArray[np.int64], **options: object) -> NDArray[np.int32]:
-        return recommender.rank(users, max(KS), **options)[0]  # type: ignore[arg-type]
-
-    yield "random", _Random(recommender, np.random.default_rng(config.evaluation.seed))
-    for source in ("popularity", *recommender.spaces):
-        yield source, partial(rank, weights=alone | {source: 1.0}, rerank=False)
-    yield "hybrid", partial(rank, rerank=False)
-    if config.ensemble.max_per_artist:
-        yield "as served", partial(rank, rerank=True)
-    if truth is not None:
-        yield "oracle", _Oracle(recommender, truth)
-
-
-@dataclass(frozen=True)
-class _Random:
-    """Ranks what was not heard in an order of its own for every listener."""
-
-    recommender: HybridRecommender
-    random: np.random.Generator
-
-    def __call__(self, users: NDArray[np.int64]) -> NDArray[np.int32]:
-        scores = self.random.random((len(users), self.recommender.catalogue.n_items))
-        return _best_unheard(self.recommender, users, scores)
-
-
-@dataclass(frozen=True)
-class _Oracle:
-    """Ranks what was not heard by the planted tastes."""
-
-    recommender: HybridRecommender
-    truth: Truth
-
-    def __call__(self, users: NDArray[np.int64]) -> NDArray[np.int32]:
-        catalogue, truth = self.recommender.catalogue, self.truth
-        planted = Ids.from_strings(truth.user_ids, kind="user")
-        in_truth = planted.rows([catalogue.users[user] for user in users.tolist()])
-        items = catalogue.items.rows(truth.item_ids)
-        known = np.flatnonzero(items >= 0)
-        wanted = np.where(in_truth[:, None] >= 0, truth.preference[in_truth], 0)
-        scores = np.zeros((len(users), catalogue.n_items))
-        # Whoever wants one release of a recording wants the recording.
-        first = _first_of_recording(catalogue)
-        np.add.at(scores.T, first[items[known]], wanted[:, known].T)
-        return _best_unheard(self.recommender, users, scores)
+    def _notes(self) -> list[str]:
+        settings = self.config.ensemble
+        notes = [
+            "random, popularity, recent popularity (of the last month), artist mean (the "
+            "listener's mean evidence on the artist's items): baselines.",
+            "collaborative, text, audio, artists, collections: each source alone; where it has "
+            "nothing, popularity fills the list.",
+            "fusion, logistic, trees: ways to blend all sources; hybrid is the one that serves "
+            f"(here {self._chosen()}). Learned on the blend slice; the test slice was not seen.",
+            "Text and sound of an item count as known from its release on, whatever the date of a "
+            "document; items may come out during the test slice.",
+        ]
+        if settings.max_per_artist or settings.diversity:
+            notes.append(
+                f"as served: hybrid, at most {settings.max_per_artist} an artist, "
+                f"diversity {settings.diversity:g}."
+            )
+        if self.planted is not None:
+            notes.append(
+                "oracle: ranks by the planted tastes; 'of oracle' is the share of its NDCG."
+            )
+        return notes
 
 
-def _best_unheard(
-    recommender: HybridRecommender, users: NDArray[np.int64], scores: NDArray[np.float64]
-) -> NDArray[np.int32]:
-    """Return the best recordings by `scores` (m, n_items) that are eligible and not heard."""
-    catalogue = recommender.catalogue
-    stands_for_itself = _first_of_recording(catalogue) == np.arange(catalogue.n_items)
-    heard = recommender.interactions.heard[users].tocoo()
-    scores[:, ~(recommender.eligible() & stands_for_itself)] = -np.inf
-    scores[heard.row, heard.col] = -np.inf
-    best = np.argsort(-scores, axis=1, kind="stable")[:, : max(KS)]
-    usable = np.take_along_axis(scores, best, axis=1) > -np.inf
-    return np.where(usable, best, -1).astype(np.int32)
+def _span(events: Events) -> tuple[int, int]:
+    """Return the first and the last moment of events; all of time where they have none."""
+    timed = events.at[events.at != NO_TIME]
+    if not len(timed):
+        return NO_TIME, int(np.iinfo(np.int64).max)
+    return int(timed.min()), int(timed.max())
 
 
 def _draw(loved: csr_array, config: EvaluationConfig) -> NDArray[np.int64]:
@@ -218,36 +317,3 @@ def _draw(loved: csr_array, config: EvaluationConfig) -> NDArray[np.int64]:
         random = np.random.default_rng(config.seed)
         listeners = np.sort(random.choice(listeners, config.max_users, replace=False))
     return listeners
-
-
-def _first_of_recording(catalogue: Catalogue) -> NDArray[np.int64]:
-    """Return (n_items,) the lowest item row of each item's recording."""
-    _, first, where = np.unique(catalogue.recording, return_index=True, return_inverse=True)
-    return np.asarray(first[where], np.int64)
-
-
-def _n_recordings(recommender: HybridRecommender) -> int:
-    return len(np.unique(recommender.catalogue.recording[recommender.eligible()]))
-
-
-def _pairs_in(
-    matrix: csr_array, rows: NDArray[np.integer], columns: NDArray[np.integer]
-) -> NDArray[np.bool_]:
-    """Return (n,) whether the matrix stores an entry at each (row, column)."""
-    n_columns = np.int64(matrix.shape[1])
-    stored = matrix.tocoo()
-    entries = stored.row.astype(np.int64) * n_columns + stored.col
-    return np.isin(rows.astype(np.int64) * n_columns + columns, entries)
-
-
-def _notes(config: Config, truth: Truth | None) -> list[str]:
-    notes = [
-        "random, popularity: baselines. collaborative, text, audio: each model alone; where it "
-        "knows nothing of a listener, popularity fills the list.",
-        "hybrid: all sources fused. No recording stands twice in a list, nothing heard is in one.",
-    ]
-    if config.ensemble.max_per_artist:
-        notes.append(f"as served: hybrid, at most {config.ensemble.max_per_artist} an artist.")
-    if truth is not None:
-        notes.append("oracle: ranks by the planted tastes; 'of oracle' is the share of its NDCG.")
-    return notes

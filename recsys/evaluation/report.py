@@ -1,17 +1,19 @@
 """What an evaluation found, for people and for programs.
 
-Enters: figures per ranker. Leaves: JSON, Markdown, and rows for a table on a terminal.
+Enters: figures per ranker. Leaves: JSON, Markdown, one HTML page (page.py), and rows for a table on
+a terminal.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys.evaluation.compare import Difference
 from recsys.storage import Folder
 
 __all__ = ["Report"]
@@ -28,6 +30,8 @@ _COLUMNS = (
     ("hit@30", "hit_rate@30"),
     ("coverage@30", "coverage@30"),
     ("novelty@30", "novelty@30"),
+    ("diversity@30", "diversity@30"),
+    ("Gini@30", "gini@30"),
     ("of oracle@30", "of_oracle@30"),
 )
 
@@ -38,6 +42,14 @@ class Report:
 
     rankers: Mapping[str, Mapping[str, float]]
     """Per ranker its metrics, baselines first; nan where a metric has no value."""
+    differences: Mapping[str, Difference]
+    """NDCG@30 of the hybrid minus that of each other ranker, for the same listeners."""
+    parts: Mapping[str, Mapping[str, float]]
+    """Per part of the truth its number of listeners, and NDCG@30 of every ranker."""
+    ladder: Mapping[str, float]
+    """NDCG@30 of each source and rung on the blend slice, for listeners held out of learning."""
+    blend: str
+    """The rung that serves."""
     kind: str
     """The kind of item that was ranked."""
     n_eligible: int
@@ -54,6 +66,11 @@ class Report:
     """Fingerprint of the dataset."""
     notes: Sequence[str] = ()
     """What a reader should know of the rankers."""
+
+    def best_single(self) -> str:
+        """Return the model that ranks best alone, by NDCG@30."""
+        alone = [name for name in ("collaborative", "text", "audio") if name in self.rankers]
+        return max(alone, key=lambda name: self.rankers[name]["ndcg@30"], default="popularity")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; nan is None."""
@@ -77,8 +94,27 @@ class Report:
         heads = self.columns()
         table = [heads, ["---"] + ["---:"] * (len(heads) - 1), *self.rows()]
         lines = ["# Evaluation", "", *(f"{line}  " for line in self.summary()), ""]
-        lines += ["| " + " | ".join(cells) + " |" for cells in table]
+        lines += _table(table)
         lines += ["", *(f"- {note}" for note in self.notes)]
+        lines += ["", "## The hybrid beside the others", ""]
+        lines += ["Difference in NDCG@30, with the interval of 95 % of a paired bootstrap.", ""]
+        lines += _table([["ranker", "hybrid is better by", "from", "to"], ["---"] + ["---:"] * 3])
+        lines += _table(
+            [name, *(f"{value:+.4f}" for value in (d.mean, d.low, d.high))]
+            for name, d in self.differences.items()
+        )
+        lines += ["", "## For whom, and for what", "", "NDCG@30 of the truth in each part.", ""]
+        names = list(self.rankers)
+        lines += _table([["part", "listeners", *names], ["---"] + ["---:"] * (len(names) + 1)])
+        lines += _table(
+            [part, f"{figures['listeners']:.0f}", *(_text("ndcg", figures[n]) for n in names)]
+            for part, figures in self.parts.items()
+        )
+        if self.ladder:
+            lines += ["", "## The ladder of blends", ""]
+            lines += [f"Held-out listeners of the blend slice; {self.blend} serves.", ""]
+            lines += _table([["rung", "NDCG@30"], ["---", "---:"]])
+            lines += _table([name, f"{ndcg:.4f}"] for name, ndcg in self.ladder.items())
         return "\n".join(lines) + "\n"
 
     def summary(self) -> list[str]:
@@ -93,15 +129,23 @@ class Report:
         return lines + [f"No {name} model: {why}." for name, why in self.left_out.items()]
 
     def write(self, folder: str | Path) -> None:
-        """Write report.json and report.md into `folder`."""
+        """Write report.json, report.md and report.html into `folder`."""
+        from recsys.evaluation.page import html_page
+
         place = Folder(folder)
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         place.write("report.json", text.encode())
         place.write("report.md", self.markdown().encode())
+        place.write("report.html", html_page(self).encode())
 
     def _shown(self) -> list[tuple[str, str]]:
         known = {key for figures in self.rankers.values() for key in figures}
         return [(head, key) for head, key in _COLUMNS if key in known]
+
+
+def _table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return Markdown lines of cells."""
+    return ["| " + " | ".join(cells) + " |" for cells in rows]
 
 
 def _text(key: str, value: float) -> str:
@@ -109,6 +153,8 @@ def _text(key: str, value: float) -> str:
         return ""
     if key.startswith("novelty"):
         return f"{value:.1f}"
+    if key.startswith(("diversity", "gini")):
+        return f"{value:.3f}"
     if key.startswith(("coverage", "of_oracle")):
         return f"{value:.1%}"
     return f"{value:.4f}"

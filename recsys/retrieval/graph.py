@@ -24,8 +24,6 @@ from recsys.retrieval.exact import ExactIndex
 if TYPE_CHECKING:
     from recsys.retrieval.approximate import ApproximateIndex
 
-    Index = ExactIndex | ApproximateIndex
-
 __all__ = ["LINKS", "grown_graph", "neighbour_graph"]
 
 _OUT = 16
@@ -68,7 +66,12 @@ def neighbour_graph(
     return graph
 
 
-def grown_graph(index: Index, graph: Rows, vectors: Floats, biases: Floats | None = None) -> Rows:
+def grown_graph(
+    index: ExactIndex | ApproximateIndex,
+    graph: Rows,
+    vectors: Floats,
+    biases: Floats | None = None,
+) -> Rows:
     """Add rows to a graph without building it again.
 
     Parameters

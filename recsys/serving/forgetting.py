@@ -19,9 +19,11 @@ from threading import Event, Thread
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys.bundle import Block, Bundle, Models, write_block
+from recsys.data.arrays import Texts
 from recsys.data.dataset import Dataset
 from recsys.data.eventstore import EventStore
 from recsys.data.forgetting import bury, forget_rows, names_listener
@@ -175,6 +177,8 @@ def forget_in(models: Models, version: str, tombstones: Collection[str]) -> int:
     for name, beside in _MATRICES.items():
         if f"{name}/indptr" in bundle:
             _thin(bundle, name, beside, gone, put)
+    if "collections/owner" in bundle:
+        _forget_collections(bundle, gone, put)
     counts = {**bundle.facts.get("counts", {}), "users": len(kept)}
     models.rewrite(version, changed, counts=counts)
     return int(gone.sum())
@@ -203,3 +207,19 @@ def _thin(
     put(f"{name}/shape", np.array([len(gone) - gone.sum(), bundle.array(f"{name}/shape")[1]]))
     for part in (f"{name}/indices", f"{name}/data", *beside):
         put(part, bundle.array(part)[entries])
+
+
+def _forget_collections(bundle: Bundle, gone: NDArray[np.bool_], put: Any) -> None:
+    """Drop the lists that the gone listeners made; owners of the others are counted anew."""
+    owner = bundle.array("collections/owner")
+    theirs = (owner >= 0) & gone[np.maximum(owner, 0)]
+    row = np.cumsum(~gone) - 1
+    renumbered = np.where(owner >= 0, row[np.maximum(owner, 0)], owner).astype(owner.dtype)
+    titles = Texts.read(bundle, "collections/titles")
+    kept = Texts.from_arrow(
+        pa.array([titles[int(n)] for n in np.flatnonzero(~theirs)], pa.string())
+    )
+    put("collections/owner", renumbered[~theirs])
+    put("collections/titles/offsets", kept.offsets)
+    put("collections/titles/content", kept.content)
+    _thin(bundle, "collections/items", (), theirs, put)

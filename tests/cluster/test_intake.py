@@ -131,13 +131,13 @@ def test_item_features_and_ratings(dataset, tmp_path):
 
 
 def test_listeners_are_cut_by_events_not_by_number(dataset):
-    taken = intake.take_in(dataset, CONFIG, LocalBackend(4))
-    entries = [len(rows.indices) for rows in taken.evidence.rows["users"]]
+    taken, evidence = intake.take_in(dataset, CONFIG, LocalBackend(4))
+    entries = [len(rows.indices) for rows in evidence.rows["users"]]
     listeners = np.diff(taken.user_bounds)
     assert max(entries) < 1.7 * np.mean(entries)
     assert max(listeners) > 1.5 * min(listeners)
-    turned = [len(rows.indices) for rows in taken.evidence.rows["items"]]
-    assert sum(turned) == sum(entries) == taken.evidence.n_entries
+    turned = [len(rows.indices) for rows in evidence.rows["items"]]
+    assert sum(turned) == sum(entries) == evidence.n_entries
     assert max(turned) < 1.7 * np.mean(turned)
 
 

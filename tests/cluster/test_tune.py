@@ -1,18 +1,35 @@
-"""The search: what it writes, that it finds the better setting, what it refuses."""
+"""The search: what it writes, that it goes on after a kill, what it refuses."""
 
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from recsys.cluster import ray_session
-from recsys.cluster.tune import tune
+from recsys.cluster.searched import read_space
+from recsys.cluster.trials import Task, Trial, configured
+from recsys.cluster.tune import _task, tune
+from recsys.cluster.tune_report import Tried, importances, pareto, report
 from recsys.config import CollaborativeConfig, Config, TuneConfig, load_config
 from recsys.data.dataset import Dataset
-from recsys.errors import ConfigError, InputError
+from recsys.errors import ConfigError, InputError, UsageError
+from recsys.pipeline import read_source
+
+SPACE = (
+    "collaborative.regularization log 0.1 300",
+    "collaborative.factors of 2 3",
+    "interactions.save even 0.0 4.0",
+    "ensemble.text even 0.0 1.0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +51,153 @@ def dataset(tmp_path_factory):
 def config(**changes):
     return Config(
         collaborative=CollaborativeConfig(factors=2, iterations=3, regularization=1.0),
-        tune=TuneConfig(factors=(2, 3), **changes),
+        tune=TuneConfig(**{"space": SPACE[:2], "grace": 1, "reduction": 2.0} | changes),
     )
 
 
-def test_the_best_setting_is_written_and_can_be_read(dataset, tmp_path, capfd):
+def test_what_a_search_leaves(dataset, tmp_path, capfd):
+    out = tmp_path / "out"
     with ray_session(num_cpus=2, object_store_bytes=100_000_000):
-        best = tune(dataset, config(), tmp_path / "out", trials=2)
-    assert best == tmp_path / "out" / "best.toml"
-    with (tmp_path / "out" / "trials.csv").open(newline="") as file:
+        best = tune(dataset, config(space=SPACE), out, trials=6)
+        with pytest.raises(UsageError, match="holds a search; go on with --resume"):
+            tune(dataset, config(), out, trials=1)
+    assert best == out / "best.toml"
+    assert capfd.readouterr().out == ""
+    with (out / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     scores = [float(row["ndcg@10"]) for row in rows]
-    assert len(rows) == 2 and scores == sorted(scores, reverse=True) and scores[0] > 0.1
+    assert len(rows) == 6 and scores == sorted(scores, reverse=True) and scores[0] > 0.1
+    assert any(int(row["stopped"]) and int(row["sweeps"]) < 3 for row in rows)
     chosen = load_config(best)
-    assert chosen.collaborative.iterations == 3
-    for key in ("regularization", "alpha", "factors"):
-        assert float(rows[0][key]) == pytest.approx(getattr(chosen.collaborative, key))
-    given = {(float(row["regularization"]), float(row["alpha"])) for row in rows}
-    assert (1.0, 10.0) in given
-    assert capfd.readouterr().out == ""
+    assert chosen.collaborative.iterations == int(rows[0]["iterations"])
+    for path in (line.split()[0] for line in SPACE):
+        stage, key = path.split(".")
+        assert float(rows[0][path]) == pytest.approx(getattr(getattr(chosen, stage), key))
+    given = {(float(row["collaborative.regularization"]), row["interactions.save"]) for row in rows}
+    assert (1.0, "3.0") in given
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 4 and "http" not in page.replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")
+    assert list((out / "trials").glob("*/events.out.tfevents.*"))
+
+
+def test_a_killed_search_goes_on(dataset, tmp_path):
+    """Kill it with all its processes once two trials have ended, then resume."""
+    out, trials = tmp_path / "out", 5
+    command = [
+        sys.executable, "-m", "recsys", "tune", dataset.folder.path, out, "--trials", str(trials),
+        "--set", "collaborative.factors=2", "--set", "collaborative.iterations=3",
+        "--set", "tune.space=['collaborative.regularization log 0.1 300']",
+    ]  # fmt: skip
+    environment = os.environ | {"TUNE_GLOBAL_CHECKPOINT_S": "0"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    killed = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
+
+    def ended():
+        files = out.glob("trials/*/result.json")
+        return {file.parent.name for file in files if '"training_iteration": 3' in file.read_text()}
+
+    try:
+        deadline = time.monotonic() + 300
+        while len(before := ended()) < 2 and killed.poll() is None:
+            assert time.monotonic() < deadline, "no trial ended within 300 s"
+            time.sleep(0.05)
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    assert not (out / "best.toml").exists()
+    done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert str(out / "best.toml") in done.stdout
+    with (out / "trials.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == trials
+    assert before <= ended() and len(list(out.glob("trials/*/result.json"))) == trials
+
+
+@pytest.fixture
+def task(dataset) -> Task:
+    settings = config()
+    return _task(read_source(dataset), settings, read_space(settings))
+
+
+def begun(task: Task, setting: dict[str, float]) -> Trial:
+    """Return a trial in this process, made as Tune makes one."""
+
+    class Here(Trial):
+        def setup(self, config):
+            super().setup(config, task=task)
+
+    return Here(setting)
+
+
+def test_a_trial_that_is_taken_up_goes_on_as_if_nothing_was(task, tmp_path):
+    """Without over-relaxation a resumed training is the same one."""
+    steady = replace(task.config.collaborative, relaxation=1.0)
+    task = replace(task, config=replace(task.config, collaborative=steady))
+    setting = {"collaborative.regularization": 2.0, "collaborative.factors": 3}
+    whole, first, second = (begun(task, setting) for _ in range(3))
+    results = [whole.step() for _ in range(3)]
+    first.step()
+    first.save_checkpoint(str(tmp_path))
+    second.load_checkpoint(str(tmp_path))
+    assert second.step()["work"] == results[1]["work"]
+    last = second.step()
+    assert last["done"] and not results[1]["done"]
+    assert last["ndcg@10"] == pytest.approx(results[2]["ndcg@10"], abs=0.02)
+    np.testing.assert_allclose(
+        second._factors().item_factors @ second._factors().user_factors.T,
+        whole._factors().item_factors @ whole._factors().user_factors.T,
+        atol=0.01,
+    )
+
+
+def test_an_actor_takes_the_next_trial(task):
+    used = begun(task, {"collaborative.factors": 2, "collaborative.regularization": 9.0})
+    used.step()
+    following = {"collaborative.factors": 3, "interactions.stream": 2.0}
+    assert used.reset_config(following)
+    fresh = begun(task, following)
+    assert used.step() == fresh.step()
+
+
+def test_work_is_counted_by_both_half_steps(task):
+    trial = begun(task, {"collaborative.factors": 3})
+    trial.step()
+    nnz = task.interactions.evidence.nnz
+    assert trial.step()["work"] == 2 * (9 * (40 + 60) + 2 * 3 * nnz)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("collaborative.alpha log 3 1", "want LOW < HIGH, above 0"),
+        ("collaborative.alpha log 0 1", "want LOW < HIGH, above 0"),
+        ("collaborative.alpha log 1", "want `collaborative.alpha log LOW HIGH`"),
+        ("collaborative.alpha about 1 2", "want `collaborative.alpha log LOW HIGH`"),
+        ("collaborative.alfa log 1 2", "unknown key 'alfa'; did you mean alpha"),
+        ("serving.max_k of 1 2", "want a key of interactions, collaborative, ensemble"),
+        ("collaborative.alpha of 1 many", "alpha: want float, got 'many'"),
+        ("collaborative.solver log cg auto", "has no range"),
+        ("", "want a key of"),
+    ],
+)
+def test_a_line_that_names_no_space_is_refused(line, message):
+    with pytest.raises(ConfigError, match=message):
+        read_space(config(space=(line,)))
+
+
+def test_one_key_twice_or_none_is_refused():
+    for space in ((SPACE[0], SPACE[0]), ()):
+        with pytest.raises(ConfigError, match="want different keys, at least one"):
+            read_space(config(space=space))
+
+
+def test_whole_numbers_stay_whole():
+    [one] = read_space(config(space=("collaborative.factors log 8 128",)))
+    assert isinstance(one.domain.sample(), int)
+    assert one.holds(128) and not one.holds(129)
+    assert configured(config(), {"collaborative.factors": 9}).collaborative.factors == 9
 
 
 @pytest.mark.parametrize(
@@ -60,8 +205,7 @@ def test_the_best_setting_is_written_and_can_be_read(dataset, tmp_path, capfd):
     [
         ({"metric": "accuracy@10"}, "want one of recall, ndcg"),
         ({"metric": "ndcg"}, "at a cut-off, such as ndcg@10"),
-        ({"alpha": (3.0, 1.0)}, "alpha: want a range above 0"),
-        ({"regularization": (0.0, 1.0)}, "regularization: want a range above 0"),
+        ({"grace": 0}, "want grace and workers of at least 1"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(dataset, tmp_path, changes, message):
@@ -76,3 +220,23 @@ def test_a_tune_slice_without_anything_new_is_refused(tmp_path):
         transaction.append("events", [table], source="test", fingerprint="1")
     with pytest.raises(InputError, match="no listener loved anything new"):
         tune(dataset, config(), tmp_path / "out", trials=1)
+
+
+def tried(number, regularization, curve, cost=1.0):
+    work = [cost * (sweep + 1) for sweep in range(len(curve))]
+    setting = {"collaborative.regularization": regularization, "collaborative.factors": 2}
+    return Tried(number, setting, curve, work, 1.0, len(curve) == 3)
+
+
+def test_the_front_holds_what_nothing_beats_with_less_work():
+    cheap, good, dear = tried(0, 1.0, [0.1]), tried(1, 2.0, [0.1, 0.3]), tried(2, 3.0, [0.0, 0.2])
+    assert [one.number for one in pareto([dear, good, cheap])] == [0, 1]
+    assert (good.best, good.at) == (0.3, 2)
+
+
+def test_the_key_that_matters_is_found():
+    space = read_space(config())
+    found = importances([tried(n, 1.0 + n, [n / 10]) for n in range(8)], space)
+    assert found["collaborative.regularization"] > 0.9
+    assert importances([tried(0, 1.0, [0.5])] * 9, space) == dict.fromkeys(found, 0.0)
+    assert "<svg" in report([tried(0, 1.0, [0.5])], space, "ndcg@10")

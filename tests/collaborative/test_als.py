@@ -181,6 +181,16 @@ def test_gathering_leaves_a_training_undisturbed():
     )
 
 
+@pytest.mark.parametrize("n_factors", [8, 16, 19])
+def test_dense_passes_may_take_any_number_of_rows_at_a_time(monkeypatch, n_factors):
+    evidence, config = random_evidence(3), replace(BASE, factors=n_factors)
+    whole = als.train(evidence, config, LOCAL)
+    monkeypatch.setattr("recsys.collaborative.shards.CHUNK", 7)
+    pieces = als.train(evidence, config, LOCAL)
+    np.testing.assert_allclose(pieces.user_factors, whole.user_factors, atol=2e-4)
+    np.testing.assert_allclose(pieces.item_factors, whole.item_factors, atol=2e-4)
+
+
 def test_more_workers_than_rows():
     evidence = random_evidence(3, n_users=2, n_items=3, density=0.9)
     one, seven = (als.train(evidence, BASE, LocalBackend(n)) for n in (1, 7))

@@ -295,6 +295,14 @@ def test_a_version_holds_the_map_and_an_alignment_turns_it(tmp_path):
     writer.commit()
     again = type(factors).read(Models(tmp_path).open())
     np.testing.assert_array_equal(again.feature_map, factors.feature_map)
+    for n_items in (0, 3):  # as training solves for them, or by their features alone
+        rows = csr_array(evidence.T[:n_items] if n_items else np.zeros((5, N_USERS), np.float32))
+        g = features[: rows.shape[0]]
+        found = again.fold_in_items(rows, features=g)
+        for array, wanted in zip(found, factors.fold_in_items(rows, features=g), strict=True):
+            np.testing.assert_array_equal(array, wanted)
+        if not n_items:
+            np.testing.assert_allclose(found[0], g @ factors.feature_map, atol=1e-5)
 
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((6, 6)))[0].astype(np.float32)
     former = replace(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recsys.bundle import Models
 from recsys.config import InteractionsConfig
 from recsys.data.events import kind_code
-from recsys.data.interactions import NO_TIME, Interactions, build_interactions
+from recsys.data.interactions import NO_TIME, Interactions, build_interactions, latest_times
 
 DAY = 86_400_000
 PLAIN = InteractionsConfig(transform="linear")
@@ -257,3 +257,40 @@ def test_nothing_at_all(load):
     made = build_interactions(events, catalogue, InteractionsConfig(half_life_days=3.0))
     assert made.evidence.shape == made.heard.shape == (0, 1)
     assert made.follows.shape == (0, 0) and len(made.last_played) == 0
+
+
+def test_latest_times_are_those_of_the_last_event_on_the_item_or_its_artist(load):
+    catalogue, events = load(
+        items=items("a", "b", artist_id="x") + items("c"),
+        artists=[{"artist_id": "x", "name": "X"}],
+        events=[
+            event(at=5),
+            event(at=9, kind="save"),
+            event(item="c"),
+            event(item="b", at=2),
+            about("x", "follow") | {"at": 7},
+            about("x", "artist_visit") | {"user_id": "v", "at": 4},
+            about("x", "artist_visit") | {"user_id": "w"},
+            event("v", "c", at=3),
+            event("v", "c"),
+        ],
+    )
+    matrix = build_interactions(events, catalogue, PLAIN).evidence
+    at = latest_times(events, catalogue, matrix)
+    users, columns = matrix.tocoo().coords
+    found = {
+        (catalogue.users[int(u)], catalogue.items[int(i)]): int(t)
+        for u, i, t in zip(users, columns, at, strict=True)
+    }
+    assert found == {
+        ("u", "a"): 9, ("u", "b"): 7, ("u", "c"): NO_TIME,
+        ("v", "a"): 4, ("v", "b"): 4, ("v", "c"): 3,
+        ("w", "a"): NO_TIME, ("w", "b"): NO_TIME,
+    }  # fmt: skip
+
+
+def test_latest_times_of_no_events(load):
+    catalogue, events = load(events=[event()])
+    matrix = build_interactions(events, catalogue, PLAIN).evidence
+    nothing = events.take(np.zeros(1, bool))
+    assert latest_times(nothing, catalogue, matrix).tolist() == [NO_TIME]

@@ -25,6 +25,7 @@ from recsys.bundle import Models
 from recsys.collaborative.als import train
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import read_catalogue
+from recsys.data.collections import read_collections
 from recsys.data.dataset import Dataset
 from recsys.data.identity import Ids
 from recsys.data.interactions import build_interactions, read_events
@@ -81,12 +82,16 @@ def make_version(
     events: Sequence[dict[str, Any]] = EVENTS,
     items: Sequence[dict[str, Any]] = ITEMS,
     models: Sequence[str] = ("collaborative", "text", "audio"),
+    collections: Sequence[dict[str, Any]] = (),
     **ensemble: Any,
 ) -> HybridRecommender:
     """Train, activate and open one more version in `folder`; `ensemble` changes its settings."""
     dataset = Dataset(folder / f"dataset{len(list(folder.iterdir()))}")
     with dataset.transaction() as transaction:
-        for table, rows in (("items", items), ("artists", ARTISTS), ("events", events)):
+        tables = {"items": items, "artists": ARTISTS, "events": events, "collections": collections}
+        for table, rows in tables.items():
+            if not rows:
+                continue
             names = dict.fromkeys(
                 name for row in rows for name in row
             )  # of all rows, not the first
@@ -99,6 +104,8 @@ def make_version(
     writer = Models(folder / "models").write()
     catalogue.write(writer)
     interactions.write(writer)
+    lists = read_collections(dataset, catalogue)
+    lists.as_of(interactions.heard, np.ones(catalogue.n_items, bool)).write(writer)
     scene = np.array([SCENES.get(catalogue.items[r][0], 3) for r in range(catalogue.n_items)])
     if "collaborative" in models:
         train(interactions.evidence, CONFIG.collaborative, LocalBackend()).write(writer)
@@ -157,3 +164,9 @@ def items_until() -> Callable[[str, int], list[dict[str, Any]]]:
 def plays() -> dict[str, dict[str, int]]:
     """What each listener streamed how often."""
     return PLAYS
+
+
+@pytest.fixture
+def catalogue_items() -> list[dict[str, Any]]:
+    """Every item."""
+    return ITEMS

@@ -34,7 +34,10 @@ def test_the_same_lists_as_one_by_one(make, tmp_path: Path, small_groups):
     models, users = Models(tmp_path / "models"), recommender.catalogue.users
     wanted = {user: recommender.weekly_list(user, "2026-W40").items for user in users}
     assert run(models, recommender.version) == len(users)
-    found = {one.user_id: one for one in lists_of_week(Shelf(models.folder), users, WEEK)}
+    found = {
+        one.user_id: one
+        for one in lists_of_week(Shelf(models.folder), recommender.catalogue, WEEK, now_ms=0)
+    }
     assert sorted(found) == list(users)
     assert {user: one.items for user, one in found.items()} == wanted
     assert all(recommender.weekly_list(user, WEEK) == one for user, one in found.items())
@@ -49,7 +52,7 @@ def test_what_was_handed_out_stays_and_a_second_run_makes_nothing(make, tmp_path
     assert run(models, first.version) == 0
     lists = {
         one.user_id: one
-        for one in lists_of_week(Shelf(models.folder), second.catalogue.users, WEEK)
+        for one in lists_of_week(Shelf(models.folder), second.catalogue, WEEK, now_ms=0)
     }
     assert lists["ann"] == handed and lists["ann"].version == first.version
     assert lists["dan"].version == second.version
@@ -61,7 +64,7 @@ def test_a_killed_run_is_taken_up(make, tmp_path: Path, small_groups, monkeypatc
     made, real = [], bulk.make_weekly
 
     def killed(*arguments):
-        made.extend(arguments[2].tolist())
+        made.extend(arguments[2])
         if len(made) > 4:
             raise KeyboardInterrupt
         return real(*arguments)
@@ -69,7 +72,7 @@ def test_a_killed_run_is_taken_up(make, tmp_path: Path, small_groups, monkeypatc
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(bulk, "make_weekly", killed)
         run(models, recommender.version, workers=1)
-    kept = list(lists_of_week(Shelf(models.folder), recommender.catalogue.users, WEEK))
+    kept = list(lists_of_week(Shelf(models.folder), recommender.catalogue, WEEK, now_ms=0))
     assert 0 < len(kept) < len(recommender.catalogue.users)
     assert run(models, recommender.version) == len(recommender.catalogue.users) - len(kept)
 
@@ -138,12 +141,15 @@ def test_the_adventurous_part_is_of_unknown_artists_little_known_first():
 
 def test_the_knob_reaches_a_run(make, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("recsys.ensemble.discover._K", 2)
-    version, models = make().version, Models(tmp_path / "models")
-    users = models.open(version).ids("catalogue/users", kind="user")
+    recommender, models = make(), Models(tmp_path / "models")
+    version = recommender.version
     run(models, version, adventurous=1.0)
-    bold = {one.user_id: one.items for one in lists_of_week(Shelf(models.folder), users, WEEK)}
+    bold = {
+        one.user_id: one.items
+        for one in lists_of_week(Shelf(models.folder), recommender.catalogue, WEEK, now_ms=0)
+    }
     all_weekly(models, version, "2026-W30", LocalBackend(), adventurous=0.0)
-    sure = lists_of_week(Shelf(models.folder), users, "2026-W30")
+    sure = lists_of_week(Shelf(models.folder), recommender.catalogue, "2026-W30", now_ms=0)
     assert {one.user_id: one.items for one in sure} != bold
 
 
@@ -151,5 +157,5 @@ def test_what_may_not_be_played_any_more_leaves_a_kept_list(make, items_until):
     recommender = make(items=items_until("a3", 1_000))
     entries = [{"item_id": "a3"}, {"item_id": "a4"}, {"item_id": "gone"}]
     kept = WeeklyList("ann", WEEK, "v", entries)
-    left = [still_there(kept, recommender.catalogue, now).items for now in (999, 1_000)]
+    left = [still_there([kept], recommender.catalogue, now)[0].items for now in (999, 1_000)]
     assert [[item["item_id"] for item in one] for one in left] == [["a3", "a4"], ["a4"]]

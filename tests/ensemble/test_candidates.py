@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from recsys.ensemble.candidates import Popularity, Space, positive, profiles
+from recsys.ensemble.candidates import Popularity, Space, positive
+from recsys.ensemble.tastes import profiles
 
 
 def matrix(rows: list[set[int]], n_items: int) -> csr_array:

@@ -8,24 +8,78 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from recsys.config import EnsembleConfig
+from recsys.data.arrays import Tags, Texts
+from recsys.data.catalogue import NO_TIME, Catalogue
+from recsys.data.collections import Collections
+from recsys.data.identity import Ids
+from recsys.data.interactions import Interactions
+from recsys.ensemble.blend import ReciprocalRank
 from recsys.ensemble.candidates import Listeners, Popularity
+from recsys.ensemble.ensemble import Ensemble
 from recsys.ensemble.lists import ListMaker
+from recsys.ensemble.sound import Sound
 
 N_ITEMS = 60
+
+
+def ids(n: int, kind: str) -> Ids:
+    return Ids.from_strings([f"{number:03d}" for number in range(n)], kind=kind)
 
 
 def maker(*, cap: int, candidates: int) -> ListMaker:
     """Fifty popular songs by one artist, then ten by artists of their own."""
     artist = np.concatenate([np.zeros(50), np.arange(1, 11)]).astype(np.int32)
+    unknown = np.full(N_ITEMS, NO_TIME)
+    no_words = Texts(np.zeros(N_ITEMS + 1, np.int64), np.zeros(0, np.uint8))
+    no_tags = Tags(ids(0, "word"), np.zeros(N_ITEMS + 1, np.int64), np.zeros(0, np.int32))
+    catalogue = Catalogue(
+        users=ids(N_ITEMS, "user"),
+        items=ids(N_ITEMS, "item"),
+        artists=ids(11, "artist"),
+        kinds=ids(1, "item kind"),
+        item_artist=artist,
+        recording=np.arange(N_ITEMS, dtype=np.int32),
+        item_kind=np.zeros(N_ITEMS, np.int32),
+        released_at=unknown,
+        available_from=unknown,
+        available_until=unknown,
+        duration_s=np.full(N_ITEMS, np.nan, np.float32),
+        explicit=np.full(N_ITEMS, -1, np.int8),
+        titles=no_words,
+        artist_names=Texts(np.zeros(12, np.int64), np.zeros(0, np.uint8)),
+        languages=no_words,
+        territories=no_tags,
+        labels=no_tags,
+    )
+    # User u played the items up to u, so that the first item is the most popular.
+    played = csr_array(np.tril(np.ones((N_ITEMS, N_ITEMS), np.float32)))
+    nothing = csr_array((N_ITEMS, 11), dtype=np.float32)
+    interactions = Interactions(
+        evidence=played,
+        plays=played,
+        streamed=played.data,
+        last_played=np.full(played.nnz, NO_TIME),
+        ratings=played,
+        heard=played.astype(np.int8),
+        follows=nothing,
+        counted_at=np.zeros(1, np.int64),
+    )
+    ensemble = Ensemble(
+        catalogue,
+        interactions,
+        Collections.none(N_ITEMS),
+        factors=None,
+        content={},
+        sound=Sound.unknown(N_ITEMS),
+        config=EnsembleConfig(candidates_per_source=candidates),
+    )
+    ensemble.sources = ("popularity",)
     return ListMaker(
-        spaces={},
-        popularity=Popularity(np.arange(N_ITEMS)[::-1]),
+        ensemble=ensemble,
+        blender=ReciprocalRank({"popularity": 1.0}),
         weights={"popularity": 1.0},
         eligible=np.ones(N_ITEMS, bool),
-        recording=np.arange(N_ITEMS, dtype=np.int32),
-        artist=artist,
-        candidates_per_source=candidates,
-        rank_offset=60.0,
         max_per_artist=cap,
     )
 
@@ -34,7 +88,8 @@ def listeners(*heard: Sequence[int]) -> Listeners:
     known = np.zeros((len(heard), N_ITEMS), np.int8)
     for row, items in enumerate(heard):
         known[row, list(items)] = 1
-    return Listeners(csr_array(known.astype(np.float32)), csr_array(known), {})
+    follows = csr_array((len(heard), 11), dtype=np.float32)
+    return Listeners(csr_array(known.astype(np.float32)), csr_array(known), follows, {})
 
 
 @pytest.mark.parametrize("k", [1, 3, 11, 60])
@@ -54,5 +109,5 @@ def test_a_full_list_asks_for_no_more(monkeypatch):
         Popularity, "search", lambda self, k, **more: depths.append(k) or search(self, k, **more)
     )
     maker(cap=0, candidates=8)(listeners([], range(50)), 4)
-    maker(cap=1, candidates=25)(listeners(range(40)), 12)  # all 20 unheard are candidates already
-    assert depths == [8, 25]
+    maker(cap=1, candidates=40)(listeners(range(40)), 12)  # all 20 unheard are candidates already
+    assert depths == [4, 20]

@@ -37,7 +37,7 @@ def test_a_list_keeps_its_rules(recommender: HybridRecommender, user):
     scores = [entry.score for entry in found]
     assert scores == sorted(scores, reverse=True)
     for entry in found:
-        assert list(entry.signals) == ["collaborative", "text", "audio", "popularity"]
+        assert list(entry.signals) == ["collaborative", "text", "audio", "artists", "popularity"]
         assert entry.score == pytest.approx(sum(entry.signals.values()))
 
 
@@ -111,13 +111,14 @@ def test_an_unknown_listener_is_named_with_the_nearest(recommender: HybridRecomm
 
 
 def test_weights_move_the_list(recommender: HybridRecommender):
-    silent = dict.fromkeys(("text", "audio", "popularity"), 0.0)
+    silent = dict.fromkeys(("text", "audio", "artists", "popularity"), 0.0)
     only = recommender.recommend("ann", 3, weights=silent)
     assert all(entry.score == entry.signals["collaborative"] for entry in only)
     popular = recommender.recommend(
-        "ann", 1, weights={"collaborative": 0, "text": 0, "audio": 0, "popularity": 1}
+        "ann", 1, weights=silent | {"collaborative": 0, "popularity": 2}
     )
-    assert popular[0].signals["popularity"] == pytest.approx(1 / 61)
+    weight = recommender.config.ensemble.popularity
+    assert popular[0].signals["popularity"] == pytest.approx(2 * weight / 61)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,8 @@ def test_unusable_weights(recommender: HybridRecommender, weights, message):
 def test_a_weight_for_a_source_that_is_not_there_has_no_effect(make):
     recommender = make(models=("collaborative",))
     assert recommender.recommend("ann", weights={"audio": 5}) == recommender.recommend("ann")
-    assert list(recommender.recommend("ann")[0].signals) == ["collaborative", "popularity"]
+    signals = ["collaborative", "artists", "popularity"]
+    assert list(recommender.recommend("ann")[0].signals) == signals
 
 
 @pytest.mark.parametrize("models", [(), ("collaborative",), ("text",), ("audio",)])

@@ -10,19 +10,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
-from recsys.config import CollaborativeConfig, Config, EvaluationConfig
+from recsys.config import CollaborativeConfig, Config, EnsembleConfig, EvaluationConfig
+from recsys.data.collections import Collections
 from recsys.data.dataset import Dataset
-from recsys.data.interactions import read_events
+from recsys.data.interactions import Events, newly_loved, read_events
 from recsys.data.slices import split
 from recsys.data.world import World, make_world
 from recsys.ensemble.recommender import HybridRecommender
-from recsys.errors import InputError
-from recsys.evaluation.protocol import evaluate, loved_later
+from recsys.errors import InputError, LeakError
+from recsys.evaluation import leaks
+from recsys.evaluation.gate import judge
+from recsys.evaluation.protocol import Trial, evaluate, measure
 from recsys.evaluation.report import Report
-from recsys.pipeline import build, read_source
+from recsys.pipeline import Content, build, read_source
 
 CONFIG = Config(collaborative=CollaborativeConfig(factors=8, iterations=5))
 
@@ -41,8 +45,12 @@ def test_every_ranker_is_measured_at_both_cut_offs(report: Report):
     assert list(report.rankers) == [
         "random",
         "popularity",
+        "recent popularity",
+        "artist mean",
         "collaborative",
         "text",
+        "artists",
+        "collections",
         "hybrid",
         "as served",
         "oracle",
@@ -89,7 +97,8 @@ def test_written_and_printed(report: Report, tmp_path: Path):
     assert json.loads((tmp_path / "report/report.json").read_text()) == report.to_dict()
     text = (tmp_path / "report/report.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + len(report.rankers)
+    rows = rows[: 2 + len(report.rankers)]
+    assert [row.split(" | ")[0].strip("| ") for row in rows[2:]] == list(report.rankers)
     assert {len(row.split(" | ")) for row in rows} == {len(report.columns())}
     assert f"{report.rankers['hybrid']['ndcg@10']:.4f}" in text
 
@@ -101,6 +110,16 @@ def test_what_has_no_value_is_empty(report: Report):
     json.dumps(holed.to_dict(), allow_nan=False)
 
 
+def loved_later(recommender: HybridRecommender, events: Events) -> csr_array:
+    return newly_loved(
+        events,
+        recommender.catalogue,
+        CONFIG.interactions,
+        heard=recommender.interactions.heard,
+        eligible=recommender.eligible(),
+    )
+
+
 def test_no_ranker_is_told_of_the_test_slice(world: World, tmp_path: Path):
     """An evaluation version knows no pair that only the test slice has."""
     source = read_source(world.dataset)
@@ -110,7 +129,7 @@ def test_no_ranker_is_told_of_the_test_slice(world: World, tmp_path: Path):
     past = replace(source, events=source.events.take(kept))
     recommender = HybridRecommender.load(models.open(build(past, CONFIG, LocalBackend(), models)))
     later = source.events.take(slices.test)
-    loved = loved_later(recommender, later, CONFIG.interactions)
+    loved = loved_later(recommender, later)
     assert loved.nnz
     assert (loved * recommender.interactions.heard).nnz == 0
     assert recommender.interactions.last_played.max() < later.at.min()
@@ -163,7 +182,7 @@ def test_truth_by_hand(tmp_path: Path):
     models = Models(tmp_path / "models")
     before = replace(source, events=events.take(np.arange(1)))
     recommender = HybridRecommender.load(models.open(build(before, CONFIG, LocalBackend(), models)))
-    loved = loved_later(recommender, events.take(np.arange(1, 7)), CONFIG.interactions)
+    loved = loved_later(recommender, events.take(np.arange(1, 7)))
     items = recommender.catalogue.items
     assert [items[int(row)] for row in loved.indices] == ["new"]
 
@@ -172,3 +191,73 @@ def test_nothing_new_in_the_test_slice(tmp_path: Path):
     dataset = dataset_of(tmp_path / "dataset", [event("old", hour) for hour in range(20)])
     with pytest.raises(InputError, match="no listener loved anything new"):
         evaluate(dataset, CONFIG, LocalBackend())
+
+
+@pytest.fixture(scope="module")
+def trial(world: World) -> Trial:
+    return measure(Content(read_source(world.dataset), CONFIG), CONFIG, LocalBackend())
+
+
+def test_a_truth_that_repeats_is_refused(trial: Trial):
+    ensemble = trial.recommender.ensemble
+    heard = ensemble.interactions.heard
+    leaks.check_truth(ensemble, newly := csr_array(heard.shape, dtype=np.int8))
+    assert newly.nnz == 0
+    with pytest.raises(LeakError, match="pairs of the truth were heard before"):
+        leaks.check_truth(ensemble, heard[:, :])
+
+
+def test_lists_that_repeat_are_refused(trial: Trial):
+    ensemble, users = trial.recommender.ensemble, trial.users
+    leaks.check_lists(ensemble, users, trial.lists)
+    again = trial.lists["hybrid"].copy()
+    again[0, 0] = ensemble.interactions.heard[users[[0]]].indices[0]
+    with pytest.raises(LeakError, match="hybrid: 1 entries were heard before"):
+        leaks.check_lists(ensemble, users, {"hybrid": again})
+    twice = trial.lists["text"].copy()
+    twice[0, 0] = twice[0, 1]
+    with pytest.raises(LeakError, match="text: a recording stands twice"):
+        leaks.check_lists(ensemble, users, {"text": twice})
+
+
+def test_a_version_that_knows_what_comes_later_is_refused(trial: Trial, world: World):
+    ensemble, source = trial.recommender.ensemble, read_source(world.dataset)
+    none = Collections.none(source.catalogue.n_items)
+    leaks.check_past(ensemble, none, source.events.take(trial.slices.test))
+    with pytest.raises(LeakError, match="a play of the version lies after"):
+        leaks.check_past(ensemble, none, source.events.take(trial.slices.blend))
+    # The table of collections has no times: as it stands it knows of the test slice.
+    assert source.collections is not None
+    with pytest.raises(LeakError, match="a playlist holds what its owner had not heard"):
+        leaks.check_past(ensemble, source.collections, source.events.take(trial.slices.test))
+
+
+def test_a_learned_blend_is_measured_beside_the_other_rungs(world: World, tmp_path: Path):
+    learned = replace(CONFIG, ensemble=EnsembleConfig(blend="trees", blend_fewest=20))
+    report = evaluate(world.dataset, learned, LocalBackend(), truth=world.truth)
+    assert {"fusion", "logistic", "hybrid"} <= set(report.rankers)
+    assert report.blend == "trees"
+    assert set(report.ladder) >= {"collaborative", "fusion", "logistic", "trees"}
+    assert set(report.differences) == set(report.rankers) - {"hybrid"}
+    assert report.parts["cold items (nobody played)"]["listeners"] > 0
+    report.write(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("<svg") == 3
+    assert f"{report.rankers['hybrid']['ndcg@30']:.4f}" in page
+
+
+def test_the_gate_lets_pass_what_does_not_lose(world: World):
+    source = read_source(world.dataset)
+    worse = replace(
+        CONFIG, ensemble=EnsembleConfig(collaborative=0, text=0, artists=0, popularity=1)
+    )
+    same = judge(source, CONFIG, CONFIG, LocalBackend(), margin=0.0)
+    assert same.passed
+    assert same.difference.mean == 0
+    verdict = judge(source, worse, CONFIG, LocalBackend(), margin=0.02)
+    assert not verdict.passed
+    assert verdict.new < verdict.old
+    assert "does not pass" in verdict.sentence()
+    assert judge(source, CONFIG, worse, LocalBackend(), margin=0.02).passed

@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.bundle import Models
+from recsys.data.tombstones import tombstone
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.serving.app import AppArgs, create_app
 
@@ -213,11 +214,11 @@ def test_a_deleted_listener_is_gone_at_once_everywhere(
             answer = client.get(f"/v1/users/{user}/{path}")
             assert answer.status_code == 404, path
             assert user not in answer.json()["nearest"]
-        assert user not in client.get(f"/v1/users/{neighbour}/similar?k=20").text
+        assert user not in client.get(f"/v1/users/{quote(neighbour, safe='')}/similar?k=20").text
         assert user not in client.get("/v1/users?limit=1000").text
     assert send(other, stream(user, "t00000"))["deleted"] == 1
     assert other.get(f"/v1/users/{user}/recommendations").status_code == 404
     again = one.delete(f"/v1/users/{user}").json()
     assert any("dataset" in part for part in again["pending"])
-    assert not list(Path(own.folder.path).glob("weekly/*/*.json"))
+    assert not list(Path(own.folder.path).glob(f"weekly/*/{tombstone(user)}.json"))
     assert one.delete("/v1/users/never-heard-of").status_code == 404

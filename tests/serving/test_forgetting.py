@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
 from recsys.config import Config
+from recsys.data.arrays import Texts, read_csr, write_csr
 from recsys.data.dataset import Dataset
+from recsys.data.identity import Ids
 from recsys.data.importers import import_source
 from recsys.data.tombstones import buried, tombstone
 from recsys.data.world import World, make_world
@@ -137,3 +140,26 @@ def test_ids_are_buried_by_their_hash() -> None:
     assert buried(pa.array([], pa.string()), {tombstone("a")}).tolist() == []
     encoded = pa.array(["b", "a", None]).dictionary_encode()
     assert buried(encoded, {tombstone("a")}).tolist() == [False, True, False]
+
+
+def test_lists_of_a_deleted_listener_go_and_other_owners_keep_theirs(tmp_path: Path) -> None:
+    models = Models(tmp_path)
+    writer = models.write()
+    writer.add_ids("catalogue/users", Ids.from_strings(["ann", "bob", "cyd"], kind="user"))
+    writer.add("collections/owner", np.array([1, -1, 2, 0, -2], np.int32))
+    titles = pa.array(["bob's", "editor's", "cyd's", None, "stranger's"])
+    Texts.from_arrow(titles).write(writer, "collections/titles")
+    items = csr_array(np.array([[1, 0], [0, 1], [1, 1], [1, 0], [0, 0]], np.float32))
+    write_csr(writer, "collections/items", items)
+    version = writer.commit()
+    assert forgetting.forget_in(models, version, {tombstone("bob")}) == 1
+    bundle = models.open(version)
+    assert list(bundle.ids("catalogue/users", kind="user")) == ["ann", "cyd"]
+    assert bundle.array("collections/owner").tolist() == [-1, 1, 0, -2]
+    kept = Texts.read(bundle, "collections/titles")
+    assert list(kept) == ["editor's", "cyd's", None, "stranger's"]
+    np.testing.assert_array_equal(
+        read_csr(bundle, "collections/items").toarray(), items.toarray()[1:]
+    )
+    assert forgetting.forget_in(models, version, {tombstone("bob")}) == 0
+    models.verify()

@@ -73,10 +73,14 @@ def test_a_list_of_impossible_length_names_the_range(client: TestClient, user: s
         ("weights=text", "name:number"),
         ("weights=text:much", "name:number"),
         ("weights=", "name:number"),
-        ("weights=smell:1", "collaborative, text, audio, popularity"),
+        ("weights=smell:1", "collaborative, text, audio"),
         ("weights=text:-1", "text"),
         ("weights=text:nan", "text"),
         ("weights=text:inf", "text"),
+        ("tempo=fast", "160-180"),
+        ("tempo=180-160", "tempo"),
+        ("tempo=nan-180", "tempo"),
+        ("context=swimming", "context"),
     ],
 )
 def test_unusable_parameters_say_what_is_wanted(
@@ -173,7 +177,7 @@ def test_no_request_makes_the_server_fail(
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("territory=HK", "unknown parameter 'territory'; known: "),
+        ("city=HK", "unknown parameter 'city'; "),
         ("wieghts=text:1", "unknown parameter 'wieghts'; did you mean weights?"),
     ],
 )

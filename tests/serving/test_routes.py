@@ -78,6 +78,14 @@ def test_kind_limits_the_list(client: TestClient, recommender: HybridRecommender
     assert {get(client, f"/v1/items/{one['item_id']}")["kind"] for one in listed} == {other}
 
 
+def test_territory_limits_the_list(
+    client: TestClient, recommender: HybridRecommender, user: str
+) -> None:
+    path = f"/v1/users/{user}/recommendations"
+    listed = get(client, path, k=100, territory="HK")["items"]
+    assert listed == [vars(r) for r in recommender.recommend(user, 100, territory="HK")]
+
+
 def test_discover_weekly_is_frozen(client: TestClient, user: str) -> None:
     first = get(client, f"/v1/users/{user}/discover-weekly")
     assert re.fullmatch(r"\d{4}-W\d{2}", first["week"])

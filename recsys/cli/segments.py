@@ -1,0 +1,59 @@
+"""recsys segments MODELS: the groups of listeners and what sets each apart."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from recsys.cli.console import print_json, print_table
+from recsys.cli.options import AsJson, ModelsPath
+from recsys.errors import UsageError
+
+__all__ = ["command"]
+
+
+def command(
+    models: ModelsPath,
+    k: Annotated[int, typer.Option("-k", help="Artists and terms of each group.")] = 5,
+    user: Annotated[
+        str | None, typer.Option(metavar="USER", help="Only the group of this listener.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the groups of listeners, by the artists and terms that set them apart."""
+    from recsys.bundle import Models
+    from recsys.ensemble.recommender import HybridRecommender
+    from recsys.ensemble.segments import Segments, describe_segments
+
+    if k < 1:
+        raise UsageError(f"k: want 1 or more, got {k}")
+    bundle = Models(models).open()
+    recommender, segments = HybridRecommender.load(bundle), Segments.read(bundle)
+    described = describe_segments(recommender, segments, k=k)
+    if user is not None:
+        own = int(segments.of_user[recommender.catalogue.users.require(user)])
+        described = [one for one in described if one.number == own]
+    if as_json:
+        print_json({"segments": [_plain(asdict(one)) for one in described]})
+        return
+    rows = [
+        (
+            one.number,
+            f"{one.n_listeners:,}",
+            f"{one.share:.1%}",
+            ", ".join(name for _, name, _ in one.artists),
+            ", ".join(one.terms),
+        )
+        for one in described
+    ]
+    columns = ("group", "listeners", "share", "artists", "terms")
+    print_table("Listeners' groups", columns, rows, numeric=("group", "listeners", "share"))
+
+
+def _plain(segment: dict[str, object]) -> dict[str, object]:
+    artists = segment["artists"]
+    assert isinstance(artists, list)
+    named = [{"artist_id": id, "name": name, "share": share} for id, name, share in artists]
+    return segment | {"artists": named}

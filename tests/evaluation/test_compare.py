@@ -1,0 +1,75 @@
+"""The paired bootstrap where the answer is known, and the parts of a truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from recsys.data.interactions import Interactions
+from recsys.evaluation.compare import paired_bootstrap
+from recsys.evaluation.groups import parts
+from recsys.evaluation.metrics import gini, list_metrics
+
+
+def test_a_steady_difference_is_certain_though_listeners_differ_much():
+    random = np.random.default_rng(0)
+    level = random.normal(0, 10, 300)
+    found = paired_bootstrap(level + 0.5 + random.normal(0, 0.1, 300), level)
+    assert found.mean == pytest.approx(0.5, abs=0.05)
+    assert found.low < found.mean < found.high
+    assert found.certain
+
+
+def test_the_interval_is_that_of_the_normal_law():
+    difference = np.random.default_rng(1).normal(0, 1, 400)
+    found = paired_bootstrap(difference, np.zeros(400), draws=4000)
+    error = 1.96 * difference.std() / 20
+    assert found.high - found.mean == pytest.approx(error, rel=0.1)
+    assert found.mean - found.low == pytest.approx(error, rel=0.1)
+
+
+def test_no_difference_is_not_certain_and_listeners_without_truth_do_not_count():
+    noise = np.random.default_rng(2).normal(size=200)
+    assert not paired_bootstrap(noise, noise[::-1].copy()).certain
+    assert paired_bootstrap(np.array([np.nan, 2.0]), np.array([5.0, 1.0])).mean == 1.0
+    assert np.isnan(paired_bootstrap(np.array([np.nan]), np.array([1.0])).mean)
+
+
+def test_gini_by_hand():
+    assert gini(np.array([0, 1, 2, 3]), 4) == 0
+    assert gini(np.array([2, 2, 2]), 4) == pytest.approx(0.75)
+    assert gini(np.array([0, 1]), 4) == pytest.approx(0.5)
+    assert np.isnan(gini(np.zeros(0, int), 4))
+
+
+def test_diversity_by_hand():
+    """Items 0 and 1 are one direction, 2 another: pairs differ by 0, 1, 1."""
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    ranked = np.array([[0, 1, 2], [0, 1, -1]], np.int32)
+    found = list_metrics(ranked, np.ones(3, int), 2, spaces=[vectors], ks=(3,))
+    assert found["diversity@3"] == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_parts_hold_the_right_pairs():
+    plays = csr_array(np.array([[0.0] * 10, [1.0] * 10]))
+    nothing = csr_array((2, 1))
+    interactions = Interactions(
+        evidence=plays,
+        plays=plays,
+        streamed=plays.data,
+        last_played=np.zeros(10, np.int64),
+        ratings=plays,
+        heard=plays,
+        follows=nothing,
+        counted_at=np.zeros(1, np.int64),
+    )
+    truth = csr_array(np.array([[1, 1] + [0] * 8, [0, 1] + [0] * 8]))
+    listeners_of = np.array([0, *range(9, 0, -1)])
+    found = dict(parts(truth, np.arange(2), interactions, listeners_of, np.ones(10, bool)))
+    assert found["new listeners (fewer than 5 plays)"].nonzero()[0].tolist() == [0, 0]
+    assert found["heavy listeners (a tenth)"].nonzero()[0].tolist() == [1]
+    assert found["cold items (nobody played)"].nonzero()[1].tolist() == [0]
+    assert found["popularity decile 1"].nonzero()[1].tolist() == [1, 1]
+    assert found["popularity decile 10"].nonzero()[1].tolist() == [0]
+    assert sum(part.nnz for name, part in found.items() if "decile" in name) == truth.nnz

@@ -64,6 +64,7 @@ _LISTED = {
     "score": 0.0241,
     "signals": {"collaborative": 0.0164, "text": 0.0048, "audio": 0.0029, "popularity": 0.0},
     "reasons": ["listeners who play Harbour Lights also play this"],
+    "probability": 0.31,
 }
 _SIMILAR = {
     "id": "track-0077",
@@ -91,6 +92,12 @@ class Listed(BaseModel):
     score: float = Field(description="Comparable within this list only.")
     signals: dict[str, float] = Field(description="What each model gave; they add up to score.")
     reasons: list[str] = Field(description="Sentences; the one behind the largest signal first.")
+    probability: float | None = Field(
+        default=None,
+        description="The chance that the listener loves it, where the version learned to tell.",
+        ge=0,
+        le=1,
+    )
 
 
 class Recommendations(BaseModel):

@@ -92,7 +92,8 @@ def test_tuning_writes_a_configuration_that_training_takes(
     demo: tuple[Path, str], tmp_path: Path
 ) -> None:
     dataset = demo[0] / "dataset"
-    recsys("tune", dataset, tmp_path / "report", "--trials", "3")
+    few = ("--trials", "3", "--set", "collaborative.iterations=4")
+    recsys("tune", dataset, tmp_path / "report", *few)
     trained = recsys(
         "train",
         dataset,

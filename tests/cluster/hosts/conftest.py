@@ -119,18 +119,16 @@ class Operator:
 
     def on(self, host: Host, command: str, *, timeout_s: float = 120) -> str:
         """Run a line of shell on a host, as a login would."""
-        key = str(self.home / ".ssh/id_ed25519")
-        options = [
-            "-i",
-            key,
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-        ]
         line = f"bash --login -c -i {shlex.quote('source ~/.bashrc; ' + command)}"
-        options += ["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"]
-        return self.run("ssh", *options, f"root@{host.address}", line, timeout_s=timeout_s)
+        return self.run(*self.ssh, f"root@{host.address}", line, timeout_s=timeout_s)
+
+    @property
+    def ssh(self) -> list[str]:
+        """The start of every SSH command line."""
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+        options += ("ConnectTimeout=10", "ExitOnForwardFailure=yes")
+        named = [word for option in options for word in ("-o", option)]
+        return ["ssh", "-i", str(self.home / ".ssh/id_ed25519"), *named]
 
 
 def await_until(condition: Callable[[], bool], what: str, *, within_s: float = 120) -> None:
@@ -142,6 +140,9 @@ def await_until(condition: Callable[[], bool], what: str, *, within_s: float = 1
 
 
 def _missing() -> str | None:
+    if not os.environ.get("RECSYS_TEST_HOSTS"):
+        command = "RECSYS_TEST_HOSTS=1 make test ARGS=tests/cluster/hosts"
+        return f"three hosts take some minutes: {command}"
     if os.geteuid() != 0:
         return "namespaces want root: run the tests as root"
     absent = [tool for tool in TOOLS if _tool(tool) is None]

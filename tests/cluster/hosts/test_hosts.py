@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,17 @@ def models(cluster: Any, dataset: Path) -> Path:
 
 
 def test_a_training_uses_every_host(cluster: Any, models: Path) -> None:
-    actors = cluster.on(cluster.hosts[0], "ray list actors --format json --detail")
-    actors = json.loads(actors[actors.index("[") :])
-    workers = [actor for actor in actors if actor["class_name"] == "_Worker"]
+    workers = actors(cluster)
     assert len(workers) == 3
-    assert len({actor["node_id"] for actor in workers}) == 3
-    assert len(cluster.run("recsys", "models", str(models), "list", "--json").splitlines()) >= 1
+    assert len({worker["node_id"] for worker in workers}) == 3
+    assert json.loads(cluster.run("recsys", "models", str(models), "list", "--json"))
+
+
+def actors(operator: Any) -> list[Any]:
+    """Return the actors of trainings, those that are over too."""
+    said = operator.on(operator.hosts[0], "ray list actors --format json --detail --limit 1000")
+    listed: list[Any] = json.loads(said[said.index("[") : said.rindex("]") + 1])
+    return [actor for actor in listed if actor["class_name"] == "_Actor"]
 
 
 def test_tune_and_weekly_by_ray_submit(cluster: Any, dataset: Path, models: Path) -> None:
@@ -127,26 +133,43 @@ def test_nobody_without_the_token_gets_in(cluster: Any) -> None:
         urlopen(f"http://127.0.0.1:{port}/api/jobs/", timeout=10)
 
 
+def test_a_training_outlives_a_host(cluster: Any, dataset: Path) -> None:
+    victim = cluster.hosts[2]
+    models = cluster.shared / "models-of-two"
+    long = ["--set", "collaborative.iterations=300", "--set", "collaborative.checkpoint_every=5"]
+    command = ("submit", "scripts/train.py", "--", str(dataset), str(models), "--workers", "3")
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(cluster.ray, *command, *long)
+        deadline = time.monotonic() + 180
+        while not list(models.glob("checkpoints/*/*")):
+            assert time.monotonic() < deadline and not training.done()
+            time.sleep(0.2)
+        victim.power_off()
+        said = training.result()
+    assert "is active in" in said and "workers lost" in said, said
+
+
 def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None:
     config = "~/recsys/serve_config.yaml"
     options = ["--models", str(models), "--host", "0.0.0.0", "--every-node"]
     cluster.ray("submit", "scripts/deploy.py", "--", config, *options)
-    first, second, victim = cluster.hosts
+    running = [host for host in cluster.hosts if host.process.poll() is None]
+    *others, victim = running
     made = cluster.run(
         "recsys", "keys", str(models), "create", "page", "--scopes", "read", "--json"
     )
     key = json.loads(made)["key"]
-    for host in cluster.hosts:
+    for host in running:
         ready(host)
         assert len(recommended(host, key)) == 5
     with pytest.raises(HTTPError, match="401"):
-        recommended(first, "no key")
+        recommended(victim, "no key")
     seen: Counter[str] = Counter()
     stop = threading.Event()
 
     def load() -> None:
         while not stop.is_set():
-            for host in (first, second):
+            for host in others:
                 try:
                     recommended(host, key)
                     seen["answered"] += 1

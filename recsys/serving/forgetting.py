@@ -35,7 +35,7 @@ from recsys.errors import RecsysError
 __all__ = ["Forgetting", "Receipt"]
 
 _log = logging.getLogger(__name__)
-_BY_USER = ("collaborative/user_factors", "collaborative/user_biases")
+_BY_USER = ("collaborative/user_factors", "collaborative/user_biases", "segments/of_user")
 """Arrays with one row for each listener."""
 _MATRICES = {
     "interactions/evidence": (),

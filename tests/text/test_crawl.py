@@ -419,7 +419,9 @@ def test_a_killed_crawl_goes_on_and_fetches_nothing_twice(
     site.routes |= {name: page(name) for name in names} | {"/5": held}
     seeds = tmp_path / "seeds.txt"
     seeds.write_text("\n".join(site.url + name for name in names))
-    command = [sys.executable, "-m", "recsys", "crawl", str(seeds), dataset.folder.path]
+    # Who runs the tests in the background of a shell has SIGINT ignored, and children inherit that.
+    heeding = ["env", "--default-signal=INT", sys.executable]
+    command = [*heeding, "-m", "recsys", "crawl", str(seeds), dataset.folder.path]
     child = subprocess.Popen(
         [*command, "--allow-private", "--set", "crawl.delay_s=0.0"], stderr=subprocess.DEVNULL
     )

@@ -87,9 +87,9 @@ def _judge(
 
 def print_report(report: Report) -> None:
     """Print a report as a table."""
-    heads = report.columns()
+    heads, rows = report.columns(brief=True), report.rows(brief=True)
     caption = "\n".join([*report.summary(), *report.notes])
-    print_table("Evaluation", heads, report.rows(), numeric=heads[1:], caption=caption)
+    print_table("Evaluation", heads, rows, numeric=heads[1:], caption=caption)
 
 
 def _planted(dataset: str) -> Truth | None:

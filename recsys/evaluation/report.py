@@ -34,6 +34,9 @@ _COLUMNS = (
     ("Gini@30", "gini@30"),
     ("of oracle@30", "of_oracle@30"),
 )
+_BRIEF = ("ndcg@10", "ndcg@30", "recall@30", "hit_rate@30", "coverage@30", "novelty@30")
+_BRIEF += ("diversity@30", "of_oracle@30")
+"""What fits a terminal; Markdown, HTML and JSON have all."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,13 @@ class Report:
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
-    def columns(self) -> list[str]:
+    def columns(self, *, brief: bool = False) -> list[str]:
         """Return the heads of the table's columns."""
-        return ["ranker", *(head for head, key in self._shown())]
+        return ["ranker", *(head for head, key in self._shown(brief))]
 
-    def rows(self) -> list[list[str]]:
+    def rows(self, *, brief: bool = False) -> list[list[str]]:
         """Return the table's rows, one a ranker, figures as text."""
-        shown = [key for _, key in self._shown()]
+        shown = [key for _, key in self._shown(brief)]
         return [
             [name, *(_text(key, figures.get(key, math.nan)) for key in shown)]
             for name, figures in self.rankers.items()
@@ -138,8 +141,9 @@ class Report:
         place.write("report.md", self.markdown().encode())
         place.write("report.html", html_page(self).encode())
 
-    def _shown(self) -> list[tuple[str, str]]:
+    def _shown(self, brief: bool) -> list[tuple[str, str]]:
         known = {key for figures in self.rankers.values() for key in figures}
+        known &= set(_BRIEF) if brief else known
         return [(head, key) for head, key in _COLUMNS if key in known]
 
 

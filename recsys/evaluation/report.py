@@ -34,8 +34,16 @@ _COLUMNS = (
     ("Gini@30", "gini@30"),
     ("of oracle@30", "of_oracle@30"),
 )
-_BRIEF = ("ndcg@10", "ndcg@30", "recall@30", "hit_rate@30", "coverage@30", "novelty@30")
-_BRIEF += ("diversity@30", "of_oracle@30")
+_BRIEF = (
+    "ndcg@10",
+    "ndcg@30",
+    "recall@30",
+    "hit_rate@30",
+    "coverage@30",
+    "novelty@30",
+    "diversity@30",
+    "of_oracle@30",
+)
 """What fits a terminal; Markdown, HTML and JSON have all."""
 
 

@@ -140,7 +140,9 @@ def test_from_a_folder_to_the_profile(run: Run, folder: Path, tmp_path: Path) ->
     assert nearest["why"].startswith("both 120 BPM, A major")
     code, out, _ = run("similar", models, "item", "music/two.ogg", "--by", "audio")
     assert "both 120 BPM, A major" in out
-    with TestClient(create_app(AppArgs(models=str(models), max_k=10))) as client:
+    with TestClient(
+        create_app(AppArgs(models=str(models), max_k=10, require_keys=False))
+    ) as client:
         described = client.get("/v1/items/music/two.ogg").json()["descriptors"]
     assert described["tempo_bpm"] == pytest.approx(120, rel=0.02)
     assert (described["key"], described["mode"]) == ("A", "major")

@@ -6,6 +6,8 @@ import json
 import os
 import secrets
 import sys
+import time
+from pathlib import Path
 
 # Before ray is imported: it reads them once.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -22,6 +24,15 @@ from tests.cluster.faults import CONFIG, Lines, evidence, loss
 STORE = 80_000_000
 
 
+def ended(pid):
+    """Tell whether a process is over, reaped or not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
 def main():
     cluster = Cluster(
         initialize_head=True,
@@ -35,6 +46,11 @@ def main():
         if sweep == 3 and not gone:
             gone.append(second)
             cluster.remove_node(second, allow_graceful=False)
+            # A worker outlives its raylet for a moment, in which the training could end.
+            deadline = time.monotonic() + 60
+            while not any(ended(worker.pid) for worker in backend.workers):
+                assert time.monotonic() < deadline, "the worker of a lost node goes on"
+                time.sleep(0.05)
 
     lines = Lines(lose)
     with RayBackend(2, start_timeout_s=60) as backend, report_to(lines):

@@ -76,6 +76,7 @@ __all__ = [
     "assemble",
     "build",
     "check_names",
+    "evidence_of",
     "evidence_times",
     "learn_to_hear",
     "read_source",
@@ -447,7 +448,7 @@ def _factors(
     if "audio" not in names:
         return factors
     features, settings = content.features(names, said), content.config.collaborative
-    at = evidence_times(content.source, settings, matrix)
+    at = evidence_times(content.source.events, content.source.catalogue, settings, matrix)
     again = train(matrix, settings, backend, initial=factors, item_features=features, at=at)
     everything = np.arange(matrix.shape[1], dtype=np.int32)
     return again.aligned_to(factors, everything)
@@ -502,7 +503,8 @@ def _alternated(
     """Train, from the version that serves where that is possible, and lie as it does."""
     settings = content.config.collaborative
     given: dict[str, Any] = {"item_features": features, "checkpoints": checkpoints}
-    given["at"] = evidence_times(content.source, settings, matrix)
+    source = content.source
+    given["at"] = evidence_times(source.events, source.catalogue, settings, matrix)
     former = _former(models, settings) if settings.warm_start else None
     if former is None:
         return train(matrix, settings, backend, **given)
@@ -514,14 +516,14 @@ def _alternated(
 
 
 def evidence_times(
-    source: Source, settings: CollaborativeConfig, matrix: csr_array
+    events: Events, catalogue: Catalogue, settings: CollaborativeConfig, matrix: csr_array
 ) -> NDArray[np.int64] | None:
     """Return (nnz,) when each entry of evidence or ratings came about; None where no bins ask."""
     if settings.drift_bins < 2:
         return None
     explicit = settings.feedback == "explicit"
-    events = source.events.take(source.events.of_kind("rating")) if explicit else source.events
-    at = latest_times(events, source.catalogue, matrix)
+    about = events.take(events.of_kind("rating")) if explicit else events
+    at = latest_times(about, catalogue, matrix)
     if not (at != NO_TIME).any():
         note("collaborative: no event has a time, so that popularity stands still")
     return at

@@ -27,10 +27,11 @@ from recsys.collaborative.als import Step, alternate, gather
 from recsys.collaborative.factors import Factors
 from recsys.config import Config
 from recsys.data.catalogue import Catalogue
-from recsys.data.interactions import Events, Interactions, build_interactions, latest_times
+from recsys.data.interactions import Events, Interactions, build_interactions
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.ensemble.weekly import Shelf
 from recsys.evaluation.metrics import ranking_metrics, summary
+from recsys.pipeline import evidence_of, evidence_times
 from recsys.storage import Folder
 from recsys.text.model import TextModel
 
@@ -138,28 +139,23 @@ class Trial(ray_tune.Trainable):
             if same
             else build_interactions(task.base, task.catalogue, self._config.interactions)
         )
-        explicit = self._config.collaborative.feedback == "explicit"
-        self._evidence = self._interactions.ratings if explicit else self._interactions.evidence
+        self._evidence = evidence_of(self._interactions, self._config.collaborative)
         self._sweeps = self._start = self._last = None
         self._done, self._work = 0, 0.0
 
     def _train(self, start: Factors | None) -> Iterator[Step]:
         left = self._config.collaborative.iterations - self._done
         self._training = replace(self._config.collaborative, iterations=left, num_threads=1)
+        task = self._task
         steps = alternate(
             self._evidence,
             self._training,
             self._backend,
             initial=start,
-            item_features=self._task.features,
-            at=self._times(),
+            item_features=task.features,
+            at=evidence_times(task.base, task.catalogue, self._training, self._evidence),
         )
         return (step for step in steps if step.side == "items")
-
-    def _times(self) -> NDArray[np.int64] | None:
-        if self._training.drift_bins < 2:
-            return None
-        return latest_times(self._task.base, self._task.catalogue, self._evidence)
 
     def _factors(self) -> Factors | None:
         if self._last is None:

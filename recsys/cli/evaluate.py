@@ -26,11 +26,11 @@ def command(
     config: ConfigFile = None,
     set_keys: SetKeys = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="REPORT", help="Folder for report.json, report.md, report.html."),
     ] = None,
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="MODELS", help="Only judge: may this recipe replace the one active in MODELS?"
         ),
@@ -66,7 +66,7 @@ def command(
 
 
 def _judge(
-    source: Dataset, settings: Config, against: Path, margin: float, workers: int, as_json: bool
+    source: Dataset, settings: Config, against: str, margin: float, workers: int, as_json: bool
 ) -> None:
     from recsys.bundle import Models
     from recsys.cluster.session import backend_of

@@ -18,6 +18,7 @@ import pytest
 _LAST = (
     "tests/test_docs.py",
     "tests/serving/test_server.py",
+    "tests/serving/test_load.py",
     "tests/test_whole_way.py",
     "tests/cluster/",
 )

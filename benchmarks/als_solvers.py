@@ -35,7 +35,8 @@ from recsys.collaborative.factors import Factors
 from recsys.collaborative.kernels import Floats, HalfStep, Sparse, collect, compiled
 from recsys.config import CollaborativeConfig
 
-BLOCKS = (8, 16, 32)
+BLOCKS = (16, 32, 64)
+"""Whole cache lines, as the kernels want them."""
 STEPS = (1, 2, 3, 4)
 MOST = 30
 

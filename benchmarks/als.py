@@ -31,14 +31,10 @@ from typing import Any
 
 USERS, ITEMS, NON_ZEROS = 100_000, 50_000, 3_630_000
 LAMBDA, ALPHA, ITERATIONS = 10.0, 10.0, 15
-LEFT = """What is left: about 25 of 70 ns per entry and half-step go to gathering rows (memory), 10
-to each of four products, the rest to work per row. Rows with more than 2^20 / f entries, of popular
-items, are gathered anew for every step. Holding rows of up to 2^20 numbers, not 2^18, took a row
-beyond the old bound from 283 to 145 ns per entry at f = 40, 300 to 202 at 64, 512 to 414 at 128
-(one thread, CPU time, the variants in turns on a busy machine, the least of five); 2^22 takes 126,
-155 and 288, and more memory than `implicit` does. Accumulating the f x f matrix of such a row and
-solving it exactly gained nothing over holding the row: 141, 183 and 499 ns beside 132, 113 and 279
-with 2^22 in the same run."""
+LEFT = """What a sweep's time is made of, and which row solver is quickest to the loss, stands in
+als-solvers.md. The rows that an entry asks for lie anywhere in memory: where the peak of a copy is
+quoted, whole rows at random places are read. Rows with more than 2^20 / f entries, of popular
+items, are gathered anew for every conjugate gradient step."""
 SPARK_FACTORS = (64, 40)
 SPARK_BLOCKS = 4
 SPARK_SWEEPS = (1, 4)

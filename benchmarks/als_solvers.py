@@ -7,7 +7,7 @@ same start. The block solver is written here alone, after Rendle, Krichene, Zhan
 2021, in the engine's coordinates, where the Gram matrix is diagonal and so couples no blocks; it
 stays out of the engine for as long as it is not the quickest. A sweep's time by conjugate gradient
 steps says besides what a step costs and what goes to all else: gathering rows and work per row.
-Variants follow each other in turns; medians count. Writes als-solvers.md.
+Variants follow each other in turns; medians count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +26,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import als as peers
 import numpy as np
+import page
 import scipy.sparse as sp
 
 from recsys.backend import LocalBackend
@@ -101,11 +101,10 @@ def solve_blocks(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = page.options(__doc__)
     parser.add_argument("--factors", default="64,128")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     load = os.getloadavg()[0]
     lines = []
@@ -114,10 +113,7 @@ def main() -> None:
         peers._make_data(Path(folder))
         for f in map(int, options.factors.split(",")):
             lines += _measure(f, options)
-    page = _page(lines, load)
-    print(page)
-    if options.out:
-        (options.out / "als-solvers.md").write_text(page)
+    page.publish(_page(lines, load), options.out)
 
 
 def _measure(f: int, options: argparse.Namespace) -> list[str]:
@@ -206,13 +202,9 @@ def _page(lines: list[str], load: float) -> str:
         "# Row solvers of ALS",
         "",
         (__doc__ or "").split("\n\n")[2].replace("\n", " "),
-        "",
-        f"- Machine: {peers._machine()}; load before {load:.1f}",
-        f"- Command: `python benchmarks/als_solvers.py {' '.join(sys.argv[1:])}`, "
-        f"{datetime.now(UTC):%Y-%m-%d}",
-        "- Versions: " + ", ".join(f"{k} {v}" for k, v in peers._versions().items()),
     ]
-    return "\n".join([*head, *lines]) + "\n"
+    made = page.origin("implicit", "numpy", "scipy", "numba", "llvmlite", load=load)
+    return "\n".join([*head, *lines, "", made])
 
 
 if __name__ == "__main__":

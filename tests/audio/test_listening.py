@@ -126,7 +126,7 @@ def test_a_dataset_that_cannot_be_written_to_is_still_heard(
 
 def test_a_damaged_archive_is_named(dataset: Dataset) -> None:
     hear_items(dataset, AudioConfig())
-    folder = Path(dataset.folder.locate(f"heard/{Archive(dataset.folder, AudioConfig()).label}"))
+    folder = Path(dataset.folder.locate(f"{Archive(dataset.folder, AudioConfig()).where}"))
     (file,) = folder.iterdir()
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match=f"{file.name}: damaged .*; delete it"):

@@ -11,6 +11,7 @@ from recsys.config import TextConfig
 from recsys.data.catalogue import read_catalogue
 from recsys.errors import InputError
 from recsys.storage import Folder
+from recsys.text import sentences
 from recsys.text.model import build_text
 from recsys.text.sentences import PACKAGED, Sentences
 
@@ -43,7 +44,7 @@ def test_what_was_embedded_is_not_embedded_again(
     def never(*_: object) -> None:
         raise AssertionError("embedded again")
 
-    monkeypatch.setattr(Sentences, "_embed", never)
+    monkeypatch.setattr(sentences, "_embed", never)
     again = Sentences(PACKAGED, kept)([SAID[1], SAID[0], SAID[1]])
     assert (again[0] == again[2]).all()
     assert not (again[0] == again[1]).all()

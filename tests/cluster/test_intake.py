@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -34,7 +35,7 @@ from recsys.ensemble.segments import Segments
 from recsys.errors import ConfigError, InputError, UsageError
 from recsys.pipeline import build, read_source
 from recsys.progress import report_to
-from tests.cluster.faults import Lines
+from tests.cluster.faults import Dangerous, Lines
 
 CONFIG = Config(
     interactions=InteractionsConfig(half_life_days=300.0),
@@ -223,13 +224,56 @@ def test_what_cannot_be_taken_in_is_refused(dataset, tmp_path):
         build_sharded(dataset, CONFIG, LocalBackend(2), Models(tmp_path), only=["text"])
 
 
-def test_train_sharded_from_the_command_line(dataset, whole, tmp_path):
-    command = [sys.executable, "-m", "recsys", "train", dataset.folder.path, tmp_path / "models"]
-    command += ["--sharded", "--workers", "2", "--json", "--set", "interactions.half_life_days=300"]
+PHASES = [
+    "_seen",  # load
+    "_by_range",  # sort
+    "_answered",
+    "_sent",  # shuffle
+    "_each_once",
+    "_summed",
+    "_columns",  # turn round
+    "_written",  # the version's blocks
+]
+
+
+def test_a_worker_killed_in_each_phase_of_taking_in(dataset, whole, cluster, tmp_path):
+    lines = Lines()
+    with Dangerous(2, PHASES) as backend, report_to(lines):
+        build_sharded(dataset, CONFIG, backend, Models(tmp_path))
+        assert backend.left == []
+    assert_same_version(Models(tmp_path).open(), whole)
+    lost = [line for line in lines.said if line.startswith("workers lost: ")]
+    assert len(lost) == len(PHASES)
+    assert all(line.endswith("going on after the start") for line in lost)
+
+
+def command(dataset, models):
+    line = [sys.executable, "-m", "recsys", "train", dataset.folder.path, models]
+    line += ["--sharded", "--workers", "2", "--json", "--set", "interactions.half_life_days=300"]
     for key in ("factors=4", "iterations=3", "regularization=1.0", "num_threads=1"):
-        command += ["--set", f"collaborative.{key}"]
+        line += ["--set", f"collaborative.{key}"]
+    return line
+
+
+def test_train_sharded_after_its_driver_was_killed_in_the_shuffle(dataset, whole, tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    line = [*command(dataset, tmp_path / "models"), "--figures", "--resume"]
+    with subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True) as first:
+        for said in first.stderr:
+            if said.startswith("{") and json.loads(said).get("task") == "log: rounds":
+                first.kill()
+                break
+    assert first.returncode == -signal.SIGKILL
+    assert not Models(tmp_path / "models").versions()
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same_version(Models(tmp_path / "models").open(), whole)
+
+
+def test_train_sharded_from_the_command_line(dataset, whole, tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    line = command(dataset, tmp_path / "models")
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["users"] == whole.facts["counts"]["users"]
     assert_same_version(Models(tmp_path / "models").open(), whole)

@@ -9,6 +9,9 @@ restarted one would have lost its parts without saying so. Whoever drives the al
 dead worker, a dead node or a lost block by `WorkersLostError`, and `renew` makes a new group from
 what the cluster still has.
 
+Tasks that know nothing of each other go to whoever is free, and there a dead worker is replaced at
+once (`recsys.cluster.crew`).
+
 Actors work off their calls in order, so `map` and `scatter` do not wait for them; an error on a
 worker is raised by the next verb that does: `gather`, `exchange`, `usage`.
 """

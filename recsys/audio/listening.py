@@ -203,7 +203,7 @@ def _hear_all(
 ) -> Iterator[tuple[list[str], _Batch | WorkersLostError]]:
     """Yield batches of addresses with what was heard of each."""
     size = int(np.clip(len(uris) // (_BATCHES_EACH * backend.n_workers), _FEWEST, _MOST))
-    shared = (dataset.folder.path, archive.where, config, archive.hashes())
+    shared = (dataset.folder.address, archive.where, config, archive.hashes())
     done, task = 0, "audio: recordings"
     progress.step(task, done, len(uris))
     for batch, heard in in_batches(backend, _hear_batch, uris, size=size, shared=shared):

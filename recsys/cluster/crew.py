@@ -112,6 +112,7 @@ class Crew(Generic[T]):
             result = WorkersLostError(line_of(error))
             pid = self._workers[place].pid
             note(f"worker {place} (pid {pid}) died: {result}; another takes its place")
+            ray.kill(self._workers[place].actor)  # it may only be out of reach, and hold its cores
             self._workers[place] = self._workers[place]._replace(pid=0)
             self._replace(place)
         else:

@@ -109,7 +109,7 @@ def take_in(
     n_events = sum(group.rows for group in groups)
     if not n_events:
         raise InputError(f"{dataset.folder.path}: no events; bring some with `recsys import`")
-    path = dataset.folder.path
+    path = dataset.folder.address
     stage = partial(progress.step, "log", total=len(_STAGES) - 1)
     stage(0, detail=_STAGES[0])
     shares = backend.scatter(_shared_out(groups, backend.n_workers))
@@ -122,6 +122,7 @@ def take_in(
     named = {name: _gathered(owned[name][0], backend) for name in ("item_id", "artist_id")}
     catalogue = read_catalogue(dataset, named={"user_id": _strings([]), **named})
     users, received = owned["user_id"]
+    del named, owned
     user_bounds = np.cumsum([0, *backend.gather(backend.map(len, users))])
     first = backend.scatter(user_bounds[:-1].tolist())
     rows = backend.map(_joined, backend.exchange(_answered, users, received, first))

@@ -73,7 +73,7 @@ def build_sharded(
         note("collaborative starts afresh: --sharded goes on from no version")
     writer = models.write()
     checkpoints = Checkpoints(
-        f"{models.folder.path}/checkpoints/"
+        f"{models.folder.address}/checkpoints/"
         + training_key(["sharded", dataset.fingerprint()], config),
         every=config.collaborative.checkpoint_every,
         resume=resume,
@@ -91,7 +91,7 @@ def build_sharded(
         )
         return evidence
 
-    path = models.folder.path
+    path = models.folder.address
 
     def finish(step: als.Step) -> tuple[Intake, Trained, Arrays, Collections]:
         assert taken is not None

@@ -117,7 +117,7 @@ def lists_of(dataset: Dataset, taken: Intake, backend: Backend) -> Collections:
     known = backend.scatter([catalogue] * backend.n_workers)
     first = backend.scatter(taken.user_bounds[:-1].tolist())
     parts = (taken.interactions, taken.users, known, first)
-    shared = (dataset.folder.path, released)
+    shared = (dataset.folder.address, released)
     found = backend.gather(backend.map(_own_lists, *parts, shared=shared))
     whole: Collections = read_collections(dataset, catalogue)
     editors = whole.as_of(csr_array((0, catalogue.n_items), dtype=np.int8), released)

@@ -91,7 +91,7 @@ class Sentences:
         aside: dict[str, str] = {}
         pending: set[int] = set()
         n_done, task = 0, "text: passages"
-        shared = (self.model, self._folder.path, self._where)
+        shared = (self.model, self._folder.address, self._where)
         missing = self._missing(texts, pending)
         for batch, done in in_batches(
             self._backend, _embed, missing, size=_KEPT_AT_ONCE, shared=shared

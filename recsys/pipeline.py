@@ -70,6 +70,7 @@ from recsys.storage import Folder
 from recsys.text.model import TextModel, build_text, leading_directions
 
 __all__ = [
+    "IDLE_KEYS",
     "MODEL_NAMES",
     "Content",
     "Source",
@@ -88,6 +89,9 @@ _FEW_LISTENERS = 10
 
 MODEL_NAMES = ("collaborative", "text", "audio")
 """The three models, in the order in which they are trained."""
+
+IDLE_KEYS = ("checkpoint_every", "loss_every", "num_threads")
+"""Settings of the collaborative model that move no factor."""
 
 
 @dataclass(frozen=True)
@@ -406,7 +410,7 @@ def known_lists(source: Source, interactions: Interactions) -> Collections:
 def training_key(events: Sequence[Any], config: Config) -> str:
     """Return what a checkpoint's training is known by: its events, and what it makes of them."""
     settings = config.to_dict()
-    for key in ("checkpoint_every", "loss_every", "num_threads"):  # none of them moves a factor
+    for key in IDLE_KEYS:
         del settings["collaborative"][key]
     stages = ["interactions", "collaborative"]
     stages += ["text", "audio"] if config.collaborative.features else []

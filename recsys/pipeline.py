@@ -118,15 +118,16 @@ class Content:
     sound: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
     """What networks say, (n_items, f), and these; once factors are there to learn from."""
     backend: Backend = field(default_factory=LocalBackend)
-    """Where models are trained that only the blend needs."""
+    """Where recordings and passages are encoded, and models trained that only the blend needs."""
 
     @cached_property
     def heard(self) -> dict[str, Heard]:
-        return hear_items(self.source.dataset, self.config.audio)
+        return hear_items(self.source.dataset, self.config.audio, self.backend)
 
     @cached_property
     def text(self) -> TextModel | None:
-        return build_text(self.source.dataset, self.source.catalogue, self.config.text)
+        source, config = self.source, self.config.text
+        return build_text(source.dataset, source.catalogue, config, self.backend)
 
     @cached_property
     def audio(self) -> AudioModel | None:

@@ -20,7 +20,8 @@ from recsys.backend import Backend
 from recsys.bundle import Models
 from recsys.collaborative.als import train
 from recsys.collaborative.checkpoints import Checkpoints
-from recsys.collaborative.factors import Curvature, Factors
+from recsys.collaborative.curvature import Curvature
+from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.catalogue import Catalogue
 from recsys.errors import RecsysError

@@ -21,7 +21,7 @@ def fused(candidates: dict[str, list[list[int]]], weights: dict[str, float], off
         for name, rows in candidates.items()
     }
     order = np.arange(N_ITEMS, dtype=np.int32)
-    return fuse(padded, weights, rank_offset=offset, tie_break=order)
+    return fuse(padded, weights, rank_offset=offset).sorted(order)
 
 
 def test_by_hand():
@@ -38,7 +38,7 @@ def test_ties_follow_the_tie_break():
     rows = {"text": np.array([[4]], np.int32), "audio": np.array([[2]], np.int32)}
     for order, expected in ((range(6), [2, 4]), (range(6, 0, -1), [4, 2])):
         tie_break = np.array(order, np.int32)
-        blend = fuse(rows, {"text": 1, "audio": 1}, rank_offset=60, tie_break=tie_break)
+        blend = fuse(rows, {"text": 1, "audio": 1}, rank_offset=60).sorted(tie_break)
         assert blend.item.tolist() == expected
 
 

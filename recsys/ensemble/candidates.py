@@ -52,8 +52,8 @@ class Listeners:
     def take(self, rows: NDArray[np.int64]) -> Listeners:
         """Return some of them."""
         points = {space: vectors[rows] for space, vectors in self.points.items()}
-        known = (rows_of(part, rows) for part in (self.history, self.heard, self.follows))
-        return Listeners(*known, points)
+        history, heard = rows_of(self.history, rows), rows_of(self.heard, rows)
+        return Listeners(history, heard, rows_of(self.follows, rows), points)
 
     def knowing(self, items: NDArray[np.int64]) -> Listeners:
         """Return the same, each of whom knows the item rows `items` too."""
@@ -127,7 +127,7 @@ class Space:
         chosen = self._all_known if within is None else within
         rows, scores = self.index.search(queries, k, exclude=exclude, allowed=chosen)
         lost = scores <= self.above
-        lost |= ~queries.any(axis=1)[:, None]
+        lost |= ~np.asarray(queries.any(axis=1))[:, None]
         rows[lost], scores[lost] = -1, -np.inf
         return rows, scores
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.ensemble.blend import Blend, fuse, places
@@ -78,6 +78,7 @@ all_weights = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(batches, all_weights)
 def test_agrees_with_the_slow_twin(candidates, weights):
     blend = fused(candidates, weights)
@@ -92,6 +93,7 @@ def test_agrees_with_the_slow_twin(candidates, weights):
         assert (np.diff(found) <= 1e-15).all()
 
 
+@settings(deadline=None)
 @given(batches, all_weights)
 def test_a_signal_is_there_exactly_where_its_source_listed_the_item(candidates, weights):
     blend = fused(candidates, weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -19,6 +19,7 @@ def matrix(rows: list[set[int]], n_items: int) -> csr_array:
     return csr_array(dense)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 3), min_size=8, max_size=8),
     st.lists(st.sets(st.integers(0, 7)), min_size=1, max_size=3),

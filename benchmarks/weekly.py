@@ -1,6 +1,6 @@
 """Everybody's Discover Weekly: listeners a second with the full ensemble, reasons and files.
 
-    python benchmarks/weekly.py [--out docs/results/weekly.md]
+    python benchmarks/weekly.py [--out docs/results]
 
 A catalogue of 100,000 items by 10,000 artists with collaborative factors (ALS, f = 64), text (256)
 and audio (64) vectors, and a blend learned from a tenth of the plays, which the models have not
@@ -14,18 +14,15 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse
-import platform
 import sys
 import tempfile
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
-from recommend import listening, machine
+from page import options, origin, publish
+from recommend import listening
 from scipy.sparse import coo_array, csr_array
 
 from recsys.audio.model import AudioModel
@@ -162,11 +159,10 @@ def models(folder: Path, data: Dataset, later: coo_array, n_items: int) -> tuple
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="write the results page here")
     args = parser.parse_args()
     load = os.getloadavg()[0]
     rows = []
@@ -204,13 +200,9 @@ reasons.
 The time includes opening the version in every worker. The second week leaves out what the first
 one showed.
 
-Machine: {machine()}, load average before the runs {load:.1f}. {datetime.now(UTC):%Y-%m-%d}.
-Python {platform.python_version()}, numpy {version("numpy")}, ray {version("ray")}.
-Command: `python benchmarks/weekly.py`.
+{origin("numpy", "ray", load=load)}
 """
-    print(page)
-    if args.out:
-        args.out.write_text(page, encoding="utf-8")
+    publish(page, args.out)
 
 
 if __name__ == "__main__":

@@ -36,9 +36,7 @@ __all__ = ["ApproximateIndex"]
 _ENTRIES = 512
 """Longest vectors at which a search begins."""
 _BREADTH = 100
-"""Rows that a search for as many keeps in view."""
-_LEAST_BREADTH = 30
-"""Rows in view beyond what is wanted, where that is few."""
+"""Rows that a search keeps in view, at least."""
 _QUERIES = 16
 """Queries that a thread takes at a time."""
 _MOST_SHARE = 50
@@ -63,7 +61,7 @@ class ApproximateIndex:
     graph
         (n, LINKS) int32 of `neighbour_graph` or `grown_graph`.
     breadth
-        Rows in view, the more the surer; never fewer than are wanted, fewer where few are wanted.
+        Rows in view, the more the surer; never fewer than are wanted.
 
     Raises
     ------
@@ -140,7 +138,7 @@ class ApproximateIndex:
                 within,
                 *excluded,
                 min(_ENTRIES, n),
-                max(k, min(self._breadth, _LEAST_BREADTH + k)),
+                max(k, self._breadth),
                 marks,
                 rows[part],
                 scores[part],

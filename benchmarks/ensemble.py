@@ -110,7 +110,7 @@ def costs(trial: Trial, ladder: object) -> list[str]:
             ensemble=recommender.ensemble,
             blender=blender,
             weights=dict.fromkeys(blender.signals, 1.0),
-            eligible=trial.eligible,
+            eligible=recommender.ensemble.eligible(trial.eligible),
             max_per_artist=2,
         )
         recommender_lists = recommender.ensemble.listeners(users)

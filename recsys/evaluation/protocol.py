@@ -228,7 +228,7 @@ class Trial:
         ensemble, settings = self.recommender.ensemble, self.config.ensemble
         listeners = ensemble.listeners(users)
         depth = min(len(self.eligible), max(settings.candidates_per_source, 2 * max(KS)))
-        union = ensemble.union(listeners, depth, eligible=self.eligible)
+        union = ensemble.union(listeners, depth, eligible=ensemble.eligible(self.eligible))
         features = ensemble.features(listeners, union)
         ranked = {}
         for column, source in enumerate(ensemble.sources):

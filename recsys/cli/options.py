@@ -33,7 +33,7 @@ SetKeys = Annotated[
     typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Override one key; may be repeated."),
 ]
 Workers = Annotated[
-    int, typer.Option(min=1, help="Processes that share the training; above 1 they are Ray actors.")
+    int, typer.Option(min=1, help="Processes that share the work; above 1 they are Ray actors.")
 ]
 PlayableFrom = Annotated[
     str | None,

@@ -39,7 +39,7 @@ from recsys.evaluation.compare import paired_bootstrap
 from recsys.evaluation.groups import parts
 from recsys.evaluation.metrics import list_metrics, ranking_metrics, summary
 from recsys.evaluation.report import Report
-from recsys.pipeline import Content, build, read_source
+from recsys.pipeline import Content, build, learn_blend, read_source
 from recsys.progress import track
 
 __all__ = ["KS", "evaluate", "measure"]
@@ -124,7 +124,7 @@ def measure(
             dict(bundle.facts["left_out"]),
             Segments.read(bundle) if "segments/centres" in bundle else None,
         )
-        trial.rank(None if config.ensemble.blend == "fusion" else content.ladder)
+        trial.rank(None if config.ensemble.blend == "fusion" else learn_blend(content))
         leaks.check_lists(recommender.ensemble, users, trial.lists)
         return trial
 
@@ -194,7 +194,7 @@ class Trial:
                     best, own = rankers["oracle"][f"ndcg@{k}"], metrics[f"ndcg@{k}"]
                     metrics[f"of_oracle@{k}"] = own / best if best else np.nan
         hybrid = by_listener["hybrid"][_MAIN]
-        ladder = content.ladder if self.config.ensemble.blend != "fusion" else None
+        ladder = learn_blend(content) if self.config.ensemble.blend != "fusion" else None
         return Report(
             rankers=rankers,
             differences={
@@ -236,7 +236,7 @@ class Trial:
         ensemble, settings = self.recommender.ensemble, self.config.ensemble
         listeners = ensemble.listeners(users)
         depth = min(len(self.eligible), max(settings.candidates_per_source, 2 * max(KS)))
-        union = ensemble.union(listeners, depth, eligible=self.eligible)
+        union = ensemble.union(listeners, depth, eligible=ensemble.eligible(self.eligible))
         features = ensemble.features(listeners, union)
         ranked = {}
         for column, source in enumerate(ensemble.sources):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
-from recsys.cli import main
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.world import make_world
 from recsys.ensemble.playlist import go_on
@@ -36,23 +34,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recommender(demo: Path) -> HybridRecommender:
     return HybridRecommender.load(Models(demo / "models").open())
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["recsys", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as done:
-            code = int(done.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_recommend_as_json(run: Run, demo: Path, recommender: HybridRecommender):

@@ -35,7 +35,7 @@ from recsys.ensemble.lists import ListMaker
 from recsys.evaluation.compare import paired_bootstrap
 from recsys.evaluation.metrics import ranking_metrics
 from recsys.evaluation.protocol import KS, Trial, measure
-from recsys.pipeline import Content, read_source
+from recsys.pipeline import Content, learn_blend, read_source
 
 METRIC = "ndcg@30"
 MODELS = ("collaborative", "text", "audio")
@@ -110,7 +110,7 @@ def costs(trial: Trial, ladder: object) -> list[str]:
             ensemble=recommender.ensemble,
             blender=blender,
             weights=dict.fromkeys(blender.signals, 1.0),
-            eligible=trial.eligible,
+            eligible=recommender.ensemble.eligible(trial.eligible),
             max_per_artist=2,
         )
         recommender_lists = recommender.ensemble.listeners(users)
@@ -151,14 +151,14 @@ def main() -> None:
             gains.append(gain)
             lines.append(line)
             print(line, flush=True)
-            cost = cost or costs(trial, content.ladder)
+            cost = cost or costs(trial, learn_blend(content))
         if "RECSYS_TEST_DATA" in os.environ:
             data = Path(os.environ["RECSYS_TEST_DATA"])
             content = hetrec_content(data, Path(temporary) / "hetrec", config)
             line, _, _ = row_of("HetRec", measure(content, config, backend))
             lines.append(line)
             print(line, flush=True)
-            print(json.dumps(dict(content.ladder.ndcg)), flush=True)
+            print(json.dumps(dict(learn_blend(content).ndcg)), flush=True)
     table = "\n".join(lines)
     page = f"""# What the ensemble adds
 

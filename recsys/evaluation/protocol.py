@@ -38,7 +38,7 @@ from recsys.evaluation.compare import paired_bootstrap
 from recsys.evaluation.groups import parts
 from recsys.evaluation.metrics import list_metrics, ranking_metrics, summary
 from recsys.evaluation.report import Report
-from recsys.pipeline import Content, build, read_source
+from recsys.pipeline import Content, build, learn_blend, read_source
 from recsys.progress import track
 
 __all__ = ["KS", "evaluate", "measure"]
@@ -122,7 +122,7 @@ def measure(
             slices,
             dict(bundle.facts["left_out"]),
         )
-        trial.rank(None if config.ensemble.blend == "fusion" else content.ladder)
+        trial.rank(None if config.ensemble.blend == "fusion" else learn_blend(content))
         leaks.check_lists(recommender.ensemble, users, trial.lists)
         return trial
 
@@ -190,7 +190,7 @@ class Trial:
                     best, own = rankers["oracle"][f"ndcg@{k}"], metrics[f"ndcg@{k}"]
                     metrics[f"of_oracle@{k}"] = own / best if best else np.nan
         hybrid = by_listener["hybrid"][_MAIN]
-        ladder = content.ladder if self.config.ensemble.blend != "fusion" else None
+        ladder = learn_blend(content) if self.config.ensemble.blend != "fusion" else None
         return Report(
             rankers=rankers,
             differences={
@@ -228,7 +228,7 @@ class Trial:
         ensemble, settings = self.recommender.ensemble, self.config.ensemble
         listeners = ensemble.listeners(users)
         depth = min(len(self.eligible), max(settings.candidates_per_source, 2 * max(KS)))
-        union = ensemble.union(listeners, depth, eligible=self.eligible)
+        union = ensemble.union(listeners, depth, eligible=ensemble.eligible(self.eligible))
         features = ensemble.features(listeners, union)
         ranked = {}
         for column, source in enumerate(ensemble.sources):

@@ -74,12 +74,12 @@ def build_sharded(
         note("collaborative starts afresh: --sharded goes on from no version")
     if config.ensemble.blend == "auto" and set(MODEL_NAMES) <= set(only):
         note("blend: fusion; --sharded learns none")
-    if config.network.enabled and "audio" in only and dataset.count("items"):
-        note("network left out: --sharded trains none")
     heard: dict[str, Any] = {}
     if "audio" in {*only, *config.collaborative.features}:
         # Hearing fills the descriptors table, which is part of the dataset that the key names.
         heard = {"heard": hear_items(dataset, config.audio, backend)}
+        if heard["heard"] and config.network.enabled:
+            note("network left out: --sharded trains none")
     writer = models.write()
     checkpoints = Checkpoints(
         f"{models.folder.address}/checkpoints/"

@@ -23,6 +23,7 @@ Run = Callable[..., tuple[int, str, str]]
 _LAST = (
     "tests/test_docs.py",
     "tests/serving/test_server.py",
+    "tests/serving/test_load.py",
     "tests/test_whole_way.py",
     "tests/cluster/",
 )

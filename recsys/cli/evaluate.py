@@ -26,11 +26,11 @@ def command(
     config: ConfigFile = None,
     set_keys: SetKeys = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="REPORT", help="Folder for report.json, report.md, report.html."),
     ] = None,
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="MODELS", help="Only judge: may this recipe replace the one active in MODELS?"
         ),
@@ -63,7 +63,7 @@ def command(
         print_report(report)
 
 
-def _judge(source: Dataset, settings: Config, against: Path, workers: int, as_json: bool) -> None:
+def _judge(source: Dataset, settings: Config, against: str, workers: int, as_json: bool) -> None:
     from recsys.bundle import Models
     from recsys.cluster.session import backend_of
     from recsys.evaluation.gate import judge

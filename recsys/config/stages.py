@@ -355,7 +355,7 @@ class TuneConfig:
     """Seed of the search."""
     grace: int = 4
     """Sweeps that every trial may make before it can be stopped."""
-    reduction: float = 3.0
+    reduction: float = 4.0
     """At each rung (grace, grace x reduction, ...) one trial in so many goes on."""
     time_budget_s: float = 0.0
     """The search ends after this many seconds; 0 lets all trials be made."""

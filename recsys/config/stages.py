@@ -353,9 +353,9 @@ class TuneConfig:
     """What is maximised."""
     seed: int = 0
     """Seed of the search."""
-    grace: int = 4
+    grace: int = 3
     """Sweeps that every trial may make before it can be stopped."""
-    reduction: float = 4.0
+    reduction: float = 3.0
     """At each rung (grace, grace x reduction, ...) one trial in so many goes on."""
     time_budget_s: float = 0.0
     """The search ends after this many seconds; 0 lets all trials be made."""

@@ -353,7 +353,7 @@ class TuneConfig:
     """What is maximised."""
     seed: int = 0
     """Seed of the search."""
-    grace: int = 3
+    grace: int = 4
     """Sweeps that every trial may make before it can be stopped."""
     reduction: float = 3.0
     """At each rung (grace, grace x reduction, ...) one trial in so many goes on."""

@@ -84,9 +84,6 @@ class Archive:
             if name.endswith(".arrow"):
                 self._add(self._read(f"{self.where}/{name}"))
 
-    def __contains__(self, audio_hash: str) -> bool:
-        return audio_hash in self._places
-
     def __getitem__(self, audio_hash: str) -> Heard:
         table, row = self._places[audio_hash]
         stored = self._tables[table].slice(row, 1)

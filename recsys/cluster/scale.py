@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.audio.listening import hear_items
 from recsys.backend import Backend
 from recsys.bundle import Block, Bundle, Models, write_block
 from recsys.cluster.intake import Intake, take_in
@@ -71,6 +72,14 @@ def build_sharded(
     _refuse(config)
     if config.collaborative.warm_start and models.versions():
         note("collaborative starts afresh: --sharded goes on from no version")
+    if config.ensemble.blend == "auto" and set(MODEL_NAMES) <= set(only):
+        note("blend: fusion; --sharded learns none")
+    heard: dict[str, Any] = {}
+    if "audio" in {*only, *config.collaborative.features}:
+        # Hearing fills the descriptors table, which is part of the dataset that the key names.
+        heard = {"heard": hear_items(dataset, config.audio, backend)}
+        if heard["heard"] and config.network.enabled:
+            note("network left out: --sharded trains none")
     writer = models.write()
     checkpoints = Checkpoints(
         f"{models.folder.address}/checkpoints/"
@@ -81,7 +90,9 @@ def build_sharded(
     taken: Intake | None = None
 
     def content_of(catalogue: Catalogue) -> Content:
-        return Content(Source(dataset, catalogue, no_events()), config, backend=backend)
+        content = Content(Source(dataset, catalogue, no_events()), config, backend=backend)
+        vars(content).update(heard)
+        return content
 
     def load(workers: Backend) -> Sharded:
         nonlocal taken

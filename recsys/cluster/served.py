@@ -87,6 +87,7 @@ def linked(arrays: dict[str, list[Block]], backend: Backend, path: str) -> Block
         note(f"collaborative: {n_items:,} items are too many for one worker to link; search exact")
         return None
     backend.renew()
+    graph: Block | None = None
     for _, found in in_batches(backend, _linked, [(factors, biases)], size=1, shared=(path,)):
         if isinstance(found, WorkersLostError):
             note(f"collaborative: workers died of linking the items ({found}); search stays exact")
@@ -120,7 +121,7 @@ def lists_of(dataset: Dataset, taken: Intake, backend: Backend) -> Collections:
     shared = (dataset.folder.address, released)
     found = backend.gather(backend.map(_own_lists, *parts, shared=shared))
     whole: Collections = read_collections(dataset, catalogue)
-    editors = whole.as_of(csr_array((0, catalogue.n_items), dtype=np.int8), released)
+    editors = whole.as_of(csr_array(np.zeros((0, catalogue.n_items), np.int8)), released)
     owner = np.maximum.reduce([whole.owner, *(owners for owners, _ in found)])
     items: Any = editors.items
     for _, own in found:

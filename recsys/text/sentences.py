@@ -76,7 +76,7 @@ class Sentences:
         self.model = model
         self._folder = folder
         self._backend = backend or LocalBackend()
-        self._aside: dict[int, str] = {}
+        self._aside: set[int] = set()
         self._where = f"readings/sentences-{_identity(model)}"
         self._segments: list[NDArray[np.float16]] = []
         self._keys = np.zeros(0, np.uint64)  # ascending
@@ -101,7 +101,7 @@ class Sentences:
             else:
                 segment, failed = done
             aside |= {text: f"{text[:_SHOWN]!r}: {reason}" for text, reason in failed.items()}
-            self._aside |= {_key(text): reason for text, reason in failed.items()}
+            self._aside |= {_key(text) for text in failed}
             new += [segment] if segment else []
             n_done += len(batch)
             progress.step(task, n_done, None)
@@ -151,6 +151,8 @@ class Sentences:
 
     def _admit(self, segments: Sequence[str]) -> None:
         """Take up what is kept under these names."""
+        if not segments:
+            return
         joined, rows = [self._keys], [self._rows]
         for name in segments:
             keys = self._load(f"{name}{_KEYS}")

@@ -128,7 +128,7 @@ def test_a_checkpoint_keeps_the_biases_of_time_bins(tmp_path):
     config = replace(CONFIG, drift_bins=3, drift_regularization=1.0)
     matrix = evidence()
     at = np.random.default_rng(1).integers(0, 10**12, matrix.nnz)
-    wanted = train(matrix, config, LocalBackend(), at=at)
+    wanted = train(matrix, config, LocalBackend(2), at=at)
 
     def stop(sweep):
         if sweep == 5:
@@ -138,10 +138,10 @@ def test_a_checkpoint_keeps_the_biases_of_time_bins(tmp_path):
         train(matrix, config, LocalBackend(2), at=at, checkpoints=checkpoints(tmp_path))
     kept = checkpoints(tmp_path, resume=True)
     assert kept.latest().state.iteration == 4
-    found = train(matrix, config, LocalBackend(3), at=at, checkpoints=kept)
-    assert np.abs(wanted.item_drift).max() > 0.01
-    np.testing.assert_allclose(found.item_drift, wanted.item_drift, atol=2e-5)
-    np.testing.assert_allclose(found.item_factors, wanted.item_factors, atol=2e-4)
+    found = train(matrix, config, LocalBackend(2), at=at, checkpoints=kept)
+    # With biases that begin at zero again, 8e-4 and 2e-2.
+    np.testing.assert_allclose(found.item_drift, wanted.item_drift, atol=1e-6)
+    np.testing.assert_allclose(found.item_factors, wanted.item_factors, atol=1e-5)
 
 
 def test_without_resume_a_checkpoint_is_ignored(tmp_path):

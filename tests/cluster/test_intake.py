@@ -227,9 +227,7 @@ def test_what_cannot_be_taken_in_is_refused(dataset, tmp_path):
 PHASES = [
     "_seen",  # load
     "_by_range",  # sort
-    "_answered",
     "_sent",  # shuffle
-    "_each_once",
     "_summed",
     "_columns",  # turn round
     "_written",  # the version's blocks
@@ -255,7 +253,8 @@ def command(dataset, models):
     return line
 
 
-def test_train_sharded_after_its_driver_was_killed_in_the_shuffle(dataset, whole, tmp_path):
+def test_train_sharded_from_the_command_line_after_a_kill(dataset, whole, tmp_path):
+    """SIGKILL of the driver in the shuffle; the command repeated makes the version."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     line = [*command(dataset, tmp_path / "models"), "--figures", "--resume"]
     with subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True) as first:
@@ -265,14 +264,6 @@ def test_train_sharded_after_its_driver_was_killed_in_the_shuffle(dataset, whole
                 break
     assert first.returncode == -signal.SIGKILL
     assert not Models(tmp_path / "models").versions()
-    done = subprocess.run(line, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert_same_version(Models(tmp_path / "models").open(), whole)
-
-
-def test_train_sharded_from_the_command_line(dataset, whole, tmp_path):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    line = command(dataset, tmp_path / "models")
     done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["users"] == whole.facts["counts"]["users"]

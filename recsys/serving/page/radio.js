@@ -5,7 +5,7 @@ async function radio() {
   const items = shown(list.items);
   const link = (format, text) => button(text, () => save(`/v1/playlists?format=${format}`, `radio.${format}`, posted(asked)));
   document.documentElement.style.setProperty("--hue", hueOf("radio " + name));
-  return [hero("Radio", "Goes on and on", ["From ", el("b", {}, name), ": what is like it, by listening, words and sound, in small steps of key and tempo."],
+  return [hero("Radio", "From here on", ["From ", el("b", {}, name), ": what is like it, by listening, words and sound, in small steps of key and tempo."],
     "radio " + name, "on air", [link("m3u", "Save as M3U"), link("jspf", "Save as JSPF")]),
     ...(items.length ? [made(items), rows(items)] : [nothing()])];
 }

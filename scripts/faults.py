@@ -305,6 +305,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="write the page here")
     args = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # what was mounted and started must end with us
+        signal.signal(number, signal.default_int_handler)
     lines = []
     with ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recsys-faults-")))

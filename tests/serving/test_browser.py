@@ -260,6 +260,24 @@ def test_an_artist_has_a_table_of_terms(page: Any) -> None:
     picture(page, "artist")
 
 
+def test_a_radio_goes_on_from_an_item_and_from_an_artist(page: Any) -> None:
+    for opened in (False, True):
+        page.locator(".row h3 button").first.click()
+        if opened:
+            page.locator("dialog .link").click()
+            page.wait_for_selector("dialog .terms")
+        with page.expect_response("**/v1/playlists") as answered:
+            page.locator("dialog").get_by_role("button", name=re.compile("^Radio")).click()
+        page.wait_for_selector("h1:text-is('Radio')")
+        listed = [one["item_id"] for one in answered.value.json()["items"]]
+        assert listed and rows(page) == listed
+    assert barriers(page) == []
+    picture(page, "radio")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as M3U").click()
+    assert download.value.suggested_filename == "radio.m3u"
+
+
 def test_a_clip_plays(page: Any) -> None:
     for place in range(page.locator(".row").count()):
         with page.expect_response("**/audio") as answered:

@@ -53,7 +53,8 @@ async function show(id, listed) {
     sheet(about.title ?? id,
       [maker ? el("p", {}, button(maker.name, () => showArtist(maker.artist_id), "link")) : null,
         el("p", {className: "by"}, facts.join(" · ")),
-        el("p", {}, button("▶ Play", () => play(id, about.title ?? id, maker?.name)))],
+        el("p", {className: "chips"}, button("▶ Play", () => play(id, about.title ?? id, maker?.name)),
+          button("Radio", () => tune({seeds: [id], name: about.title ?? id}), "chip", {"aria-label": `Radio from ${about.title ?? id}`}))],
       cover(id, maker?.name ?? id),
       listed?.reasons.length ? part("Why it is in the list", bar(shares(listed.signals)),
         el("p", {className: "by"}, sentence(shares(listed.signals))),
@@ -76,7 +77,9 @@ async function showArtist(id) {
   try {
     const [about, related] = await Promise.all([ask(artist(id)), ask(artist(id) + "/related?k=8")]);
     const types = Object.entries(about.term_table).filter(([, terms]) => terms.length);
-    sheet(about.name, [el("p", {className: "by"}, `${about.items.length} pieces here`)], cover(about.name, about.name),
+    sheet(about.name, [el("p", {className: "by"}, `${about.items.length} pieces here`),
+        about.items.length ? el("p", {}, button("Radio", () => tune({artists: [id], name: about.name}), "chip", {"aria-label": `Radio of ${about.name}`})) : null],
+      cover(about.name, about.name),
       types.length ? part("What is written about them", el("div", {className: "tables"}, ...types.map(([type, terms]) => termTable(type, terms)))) : null,
       part("Related artists", el("div", {className: "chips"}, ...related.similar.map(one => button(one.title ?? one.id, () => showArtist(one.id))))),
       part("Most played", near(about.items.slice(0, 8).map(one => ({id: one.item_id, title: one.title, artist: about.name})))));

@@ -1,5 +1,5 @@
 /* What is seen: the address after # names the listener, the tabs the view. */
-const VIEWS = {week, now: mix, new: making, map: atlas};
+const VIEWS = {week, now: mix, new: making, map: atlas, radio};
 let latest = 0;
 async function render() {
   const turn = ++latest, view = $("view");
@@ -9,7 +9,7 @@ async function render() {
     const parts = await VIEWS[state.view]();
     if (turn !== latest) return;
     view.replaceChildren(...parts);
-    document.title = {week: `Discover Weekly for ${state.id}`, now: `Right now for ${state.id}`, new: "A new listener", map: "The map"}[state.view];
+    document.title = {week: `Discover Weekly for ${state.id}`, now: `Right now for ${state.id}`, new: "A new listener", map: "The map", radio: `Radio from ${state.radio?.name}`}[state.view];
     const n = view.querySelectorAll(".row").length;
     $("said").textContent = n ? `${n} recommendations for ${state.id}.` : document.title;
   } catch (problem) {

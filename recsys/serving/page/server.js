@@ -12,8 +12,8 @@ async function reach(path, options = {}) {
   throw {...body, status: answer.status};
 }
 const ask = async path => (await reach(path)).json();
-const tell = async (path, body) => (await reach(path, {
-  method: "POST", body: JSON.stringify(body), headers: {"Content-Type": "application/json"}})).json();
+const posted = body => ({method: "POST", body: JSON.stringify(body), headers: {"Content-Type": "application/json"}});
+const tell = async (path, body) => (await reach(path, posted(body))).json();
 const user = id => "/v1/users/" + encodeURIComponent(id);
 const item = id => "/v1/items/" + encodeURIComponent(id);
 const artist = id => "/v1/artists/" + encodeURIComponent(id);
@@ -45,9 +45,9 @@ function button(text, onclick, className = "chip", more = {}) {
   node.addEventListener("click", onclick);
   return node;
 }
-async function save(path, name) {
+async function save(path, name, options = {}) {
   try {
-    const link = el("a", {href: URL.createObjectURL(await (await reach(path)).blob()), download: name});
+    const link = el("a", {href: URL.createObjectURL(await (await reach(path, options)).blob()), download: name});
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   } catch (problem) { told(problem); }

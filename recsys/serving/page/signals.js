@@ -1,10 +1,16 @@
 /* The signals: the share of each in a list, as bars and as words, and sliders that re-weigh them. */
-const SIGNALS = {collaborative: "Listening", text: "Words", audio: "Sound", popularity: "Popularity"};
+const SIGNALS = {
+  collaborative: "Listening", text: "Words", audio: "Sound", artists: "Artists", collections: "Playlists",
+  popularity: "Popularity", context: "Occasion",
+};
 const MEANING = {
   collaborative: "what people with your taste play",
   text: "what is written about the music",
   audio: "how it sounds",
+  artists: "who you play or follow",
+  collections: "what stands on lists beside it",
   popularity: "what many people play",
+  context: "how new it is, how much you listen",
 };
 function shares(signals) {
   const total = Object.values(signals).reduce((sum, part) => sum + Math.max(part, 0), 0);

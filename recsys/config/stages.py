@@ -119,7 +119,8 @@ class CrawlConfig:
     """How the crawler behaves towards other people's machines, and what it keeps."""
 
     depth: int = 1
-    """Links followed from a seed page; what a feed or sitemap lists counts as the seed itself."""
+    """Links followed from a seed page; what a feed or sitemap lists counts as the seed itself. A
+    site's front page leads to the sitemaps that its robots.txt names, as if it linked to them."""
     max_pages: int = 100_000
     """Addresses handled in one crawl."""
     delay_s: float = 1.0

@@ -17,6 +17,7 @@ from recsys.cli import main
 from recsys.collaborative.factors import Curvature, Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.world import World, make_world, synthesise
+from scripts import draw_filters
 
 SMALL = (
     "network.epochs=2", "network.folds=2", "network.filters=[8, 8]", "network.pools=[2, 2]",
@@ -66,6 +67,20 @@ def test_networks_join_the_audio_space_and_are_kept(train: Train, tmp_path: Path
     assert kept == {
         "curves.csv", "curves.png", "fold0.safetensors", "fold1.safetensors", "tensorboard",
     }  # fmt: skip
+
+
+def test_filters_are_drawn(
+    train: Train, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train()
+    picture = tmp_path / "filters.png"
+    places = [world.folder / "dataset", tmp_path / "models", picture]
+    monkeypatch.setattr(sys, "argv", ["draw_filters", *map(str, places), "--filters", "2"])
+    draw_filters.main()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    train("network.enabled=false")
+    with pytest.raises(SystemExit, match="no network"):
+        draw_filters.main()
 
 
 def test_what_networks_hear_draws_items_that_nobody_played(train: Train) -> None:

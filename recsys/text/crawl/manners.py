@@ -93,6 +93,9 @@ class RobotsMiddleware:
             raise rules
         if not rules.can_fetch(request.url, _ROBOT):
             raise Forbidden("robots.txt says no")
+        if parts.path in ("", "/") and not parts.query:
+            spider: DocumentSpider = self._crawler.spider
+            spider.mapped(request.meta["link"], [urljoin(origin, one) for one in rules.sitemaps])
 
     async def _ask(self, origin: str, host: str) -> Protego | Forbidden | RefusedError:
         try:

@@ -6,7 +6,7 @@ Data: 100,000 listeners by 50,000 items, about 3.6M non-zeros, Zipf items and Pa
 goal is the float64 loss of `implicit` after 15 iterations; both start from the same factors, with
 the same confidences and lambda, without biases. Runs are paired: the two follow each other in
 fresh processes, so that a busy machine slows both; the table shows medians and the paired ratio.
-Losses are measured outside the clock. Writes als.json and als.md.
+Losses are measured outside the clock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -24,28 +23,25 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import page
+
 USERS, ITEMS, NON_ZEROS = 100_000, 50_000, 3_630_000
 LAMBDA, ALPHA, ITERATIONS = 10.0, 10.0, 15
-LEFT = """What is left: about 25 of 70 ns per entry and half-step go to gathering rows (memory), 10
-to each of four products, the rest to work per row. Rows with more than 2^20 / f entries, of popular
-items, are gathered anew for every step. Holding rows of up to 2^20 numbers, not 2^18, took a row
-beyond the old bound from 283 to 145 ns per entry at f = 40, 300 to 202 at 64, 512 to 414 at 128
-(one thread, CPU time, the variants in turns on a busy machine, the least of five); 2^22 takes 126,
-155 and 288, and more memory than `implicit` does. Accumulating the f x f matrix of such a row and
-solving it exactly gained nothing over holding the row: 141, 183 and 499 ns beside 132, 113 and 279
-with 2^22 in the same run."""
+LEFT = """What a sweep's time is made of, and which row solver is quickest to the loss, stands in
+als-solvers.md. The rows that an entry asks for lie anywhere in memory: where the peak of a copy is
+quoted, whole rows at random places are read. Rows with more than 2^20 / f entries, of popular
+items, are gathered anew for every conjugate gradient step."""
 SPARK_FACTORS = (64, 40)
 SPARK_BLOCKS = 4
 SPARK_SWEEPS = (1, 4)
 
 
 def main() -> None:
-    options = _options()
+    options, load = _options(), os.getloadavg()[0]
     if options.job:
         print(json.dumps(JOBS[options.job](options)))
         return
@@ -53,21 +49,12 @@ def main() -> None:
         options.folder = folder
         _make_data(Path(folder))
         report = _measure(options)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "als.json").write_text(json.dumps(report, indent=1) + "\n")
-    (out / "als.md").write_text(_page(report))
-    print(_page(report))
+    page.publish(_page(report, load), options.out)
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     report: dict[str, Any] = {
-        "command": "python benchmarks/als.py " + " ".join(sys.argv[1:]),
-        "at": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": _machine(),
-        "versions": _versions(),
         "threads": options.threads,
-        "load_before": os.getloadavg(),
         "peaks": _run("peaks", options, 0),
         "runs": {},
         "memory_mib": {},
@@ -93,7 +80,6 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             "recsys": _run("memory", options, f)["memory_mib"],
         }
     report["spark"] = _spark(options, report)
-    report["load_after"] = os.getloadavg()
     return report
 
 
@@ -415,36 +401,14 @@ def _spark_line(spark: dict[str, Any]) -> str:
     )
 
 
-def _machine() -> str:
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("implicit", "numpy", "scipy", "numba", "llvmlite")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-
-def _page(report: dict[str, Any]) -> str:
+def _page(report: dict[str, Any], load: float) -> str:
     peaks = report["peaks"]
     lines = [
         "# ALS: time to the loss of `implicit`",
         "",
         (__doc__ or "").split("\n\n")[2].replace("\n", " "),
         "",
-        f"- Machine: {report['machine']}; {report['threads']} threads; load before "
-        f"{report['load_before'][0]:.1f}, after {report['load_after'][0]:.1f}",
-        f"- Command: `{report['command']}`, {report['at']}",
-        "- Versions: " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()),
+        f"- {report['threads']} threads each",
         f"- Peaks measured in the same run: sgemm {peaks['sgemm_gflops']:.0f} GFLOP/s, "
         f"copy {peaks['copy_gbytes']:.1f} GB/s",
         f"- Spark MLlib: {_spark_line(report['spark'])}",
@@ -471,15 +435,15 @@ def _page(report: dict[str, Any]) -> str:
             f"| {memory['implicit']:.0f} / {memory['recsys']:.0f} "
             f"| {middle('recsys', 'gflops'):.0f} | {middle('recsys', 'gbytes'):.1f} |"
         )
-    return "\n".join([*lines, "", LEFT]) + "\n"
+    made = page.origin("implicit", "numpy", "scipy", "numba", "llvmlite", load=load)
+    return "\n".join([*lines, "", LEFT, "", made])
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = page.options(__doc__)
     parser.add_argument("--factors", default="40,64,128,256")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", default="docs/results")
     for name in ("--job", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--goal", type=float, default=0.0, help=argparse.SUPPRESS)

@@ -1,6 +1,6 @@
 """How much the ensemble adds: five demo worlds, and real play counts (Last.fm, HetRec 2011).
 
-    python benchmarks/ensemble.py [--seeds 0 1 2 3 4] [--worlds FOLDER] [--out PAGE]
+    python benchmarks/ensemble.py [--seeds 0 1 2 3 4] [--worlds FOLDER] [--out FOLDER]
 
 Per world and, where RECSYS_TEST_DATA is set, for HetRec: every source alone, every rung of the
 blend, and what serves, by NDCG@30 on the untouched test slice, with the paired bootstrap against
@@ -14,20 +14,17 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import argparse
 import csv
 import json
-import platform
 import sys
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
 
 import numpy as np
 import pyarrow as pa
+from page import options, origin, publish
 
 from recsys.backend import LocalBackend
 from recsys.config import Config
@@ -38,7 +35,7 @@ from recsys.ensemble.lists import ListMaker
 from recsys.evaluation.compare import paired_bootstrap
 from recsys.evaluation.metrics import ranking_metrics
 from recsys.evaluation.protocol import KS, Trial, measure
-from recsys.pipeline import Content, read_source
+from recsys.pipeline import Content, learn_blend, read_source
 
 METRIC = "ndcg@30"
 MODELS = ("collaborative", "text", "audio")
@@ -113,7 +110,7 @@ def costs(trial: Trial, ladder: object) -> list[str]:
             ensemble=recommender.ensemble,
             blender=blender,
             weights=dict.fromkeys(blender.signals, 1.0),
-            eligible=trial.eligible,
+            eligible=recommender.ensemble.eligible(trial.eligible),
             max_per_artist=2,
         )
         recommender_lists = recommender.ensemble.listeners(users)
@@ -131,12 +128,12 @@ def costs(trial: Trial, ladder: object) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
     parser.add_argument("--worlds", type=Path, help="keep the worlds here")
     parser.add_argument("--no-audio", action="store_true", help="leave out sound, which is slow")
-    parser.add_argument("--out", type=Path, help="write the results page here")
     args = parser.parse_args()
+    load = os.getloadavg()[0]
     config, backend = Config(), LocalBackend()
     heads = "| data | popularity | collaborative | text | audio | artists | collections | fusion "
     heads += (
@@ -154,14 +151,14 @@ def main() -> None:
             gains.append(gain)
             lines.append(line)
             print(line, flush=True)
-            cost = cost or costs(trial, content.ladder)
+            cost = cost or costs(trial, learn_blend(content))
         if "RECSYS_TEST_DATA" in os.environ:
             data = Path(os.environ["RECSYS_TEST_DATA"])
             content = hetrec_content(data, Path(temporary) / "hetrec", config)
             line, _, _ = row_of("HetRec", measure(content, config, backend))
             lines.append(line)
             print(line, flush=True)
-            print(json.dumps(dict(content.ladder.ndcg)), flush=True)
+            print(json.dumps(dict(learn_blend(content).ndcg)), flush=True)
     table = "\n".join(lines)
     page = f"""# What the ensemble adds
 
@@ -180,13 +177,9 @@ What a list of 30 costs in CPU milliseconds, without reasons (demo world, 1,540 
 |---|---:|---:|
 {chr(10).join(cost)}
 
-{len(os.sched_getaffinity(0))} cores, {platform.machine()}, load average {os.getloadavg()[0]:.1f}.
-{datetime.now(UTC):%Y-%m-%d}. Python {platform.python_version()}, numpy {version("numpy")},
-lightgbm {version("lightgbm")}. Command: `python benchmarks/ensemble.py {" ".join(sys.argv[1:])}`.
+{origin("numpy", "lightgbm", load=load)}
 """
-    print(page)
-    if args.out:
-        args.out.write_text(page, encoding="utf-8")
+    publish(page, args.out)
 
 
 if __name__ == "__main__":

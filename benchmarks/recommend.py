@@ -1,6 +1,6 @@
 """Batch recommendation beside implicit: 30 of 200,000 items, f = 64, what was heard left out.
 
-    python benchmarks/recommend.py [--out docs/results/recommend.md]
+    python benchmarks/recommend.py [--out docs/results]
 
 Both rank with the same factors, trained here on a synthetic log (Zipf items in scenes, Pareto
 users), in one process, in turns; the median of paired runs counts. The lists must agree.
@@ -13,17 +13,13 @@ import os
 # implicit's authors advise one BLAS thread; it has threads of its own, and so has ours.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse
-import platform
 import resource
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares as Implicit
+from page import options, origin, publish
 from scipy.sparse import csr_matrix
 
 from recsys.collaborative import AlternatingLeastSquares
@@ -54,13 +50,11 @@ def seconds(run) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--users", type=int, default=3_000, help="users in the batch")
     parser.add_argument("--runs", type=int, default=5, help="paired runs")
-    parser.add_argument("--out", type=Path, help="write the results page here")
     args = parser.parse_args()
     load = os.getloadavg()[0]
-    busy = " (other work was running: the ratios count, the users/s do not)" if load > 0.5 else ""
 
     user_items = listening(60_000, 200_000, 3_000_000)
     ours = AlternatingLeastSquares(factors=64, regularization=1.0, alpha=10.0, random_state=0)
@@ -76,19 +70,19 @@ def main() -> None:
         "| filter | implicit users/s | ours users/s | ratio | equal lists |",
         "|---|---|---|---|---|",
     ]
-    for name, options in (
+    for name, rules in (
         ("heard", {}),
         ("heard and 4,000 banned items", {"filter_items": banned}),
         ("none", {"filter_already_liked_items": False}),
     ):
-        found = ours.recommend(users[:200], rows[:200], N=K, **options)  # builds the index, warms
+        found = ours.recommend(users[:200], rows[:200], N=K, **rules)  # builds the index, warms
         pairs = []
         for _ in range(args.runs):
-            their_s = seconds(lambda o=options: theirs.recommend(users, rows, N=K, **o))
-            our_s = seconds(lambda o=options: ours.recommend(users, rows, N=K, **o))
+            their_s = seconds(lambda o=rules: theirs.recommend(users, rows, N=K, **o))
+            our_s = seconds(lambda o=rules: ours.recommend(users, rows, N=K, **o))
             pairs.append((their_s, our_s))
-        found = ours.recommend(users, rows, N=K, **options)
-        wanted = theirs.recommend(users, rows, N=K, **options)
+        found = ours.recommend(users, rows, N=K, **rules)
+        wanted = theirs.recommend(users, rows, N=K, **rules)
         # Ranks may swap where float32 scores are as good as equal; the scores then agree.
         agree = np.isclose(found[1], wanted[1], rtol=1e-5, atol=1e-6).all(axis=1).mean()
         their_s, our_s = np.median(pairs, axis=0)
@@ -118,22 +112,9 @@ Equal lists: the share of users whose 30 scores agree to 1e-5.
 Norm bounds prune because popular items have long factors; with factors of equal length nothing can
 be pruned, and the gain is that of the tiles alone.
 
-Machine: {machine()}, load average before the runs {load:.1f}{busy}. {datetime.now(UTC):%Y-%m-%d}.
-Python {platform.python_version()}, numpy {version("numpy")}, numba {version("numba")},
-implicit {version("implicit")}. Command: `python benchmarks/recommend.py`.
+{origin("numpy", "numba", "implicit", load=load)}
 """
-    print(page)
-    if args.out:
-        args.out.write_text(page, encoding="utf-8")
-
-
-def machine() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{len(os.sched_getaffinity(0))} cores of {names[0] if names else platform.machine()}"
+    publish(page, args.out)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@
 Data: 20,000 listeners by 8,000 items, about 900,000 non-zeros. A thread kills a worker by SIGKILL
 at random moments, whatever it is doing, until all kills are spent; the training goes on from its
 checkpoints (every 2 of 40 sweeps). Its loss over all pairs, in float64, stands beside that of an
-undisturbed run. Writes recovery.json and recovery.md.
+undisturbed run.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -19,11 +18,10 @@ import sys
 import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
-import als as whole  # the benchmark beside this one: machine and versions
 import numpy as np
+import page
 import scipy.sparse as sp
 
 from recsys.backend import LocalBackend
@@ -40,7 +38,7 @@ CONFIG = CollaborativeConfig(
 
 
 def main() -> None:
-    options = _options()
+    options, load = _options(), os.getloadavg()[0]
     evidence = _evidence()
     calm = _loss(evidence, train(evidence, CONFIG, LocalBackend()))
     lines = Lines()
@@ -60,21 +58,13 @@ def main() -> None:
     seconds = time.perf_counter() - began
     disturbed = _loss(evidence, factors)
     report = {
-        "command": "python benchmarks/recovery.py " + " ".join(sys.argv[1:]),
-        "at": time.strftime("%Y-%m-%d"),
-        "machine": whole._machine(),
-        "versions": whole._versions(),
         "kills": killer.done,
         "seconds": seconds,
         "calm_loss": calm,
         "disturbed_loss": disturbed,
         "said": lines.said,
     }
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recovery.json").write_text(json.dumps(report, indent=1) + "\n")
-    (out / "recovery.md").write_text(_page(report))
-    print(_page(report))
+    page.publish(_page(report, load), options.out)
 
 
 class Lines:
@@ -141,16 +131,12 @@ def _loss(evidence: sp.csr_array, factors: Factors) -> float:
     return float(total)
 
 
-def _page(report: dict[str, Any]) -> str:
+def _page(report: dict[str, Any], load: float) -> str:
     apart = abs(report["disturbed_loss"] / report["calm_loss"] - 1)
     lines = [
         "# Killed at random",
         "",
         (__doc__ or "").split("\n\n", 2)[2].strip(),
-        "",
-        f"- Machine: {report['machine']}",
-        f"- Command: `{report['command'].strip()}`, {report['at']}",
-        "- Versions: " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()),
         "",
         f"{report['kills']} kills in {report['seconds']:.0f} s. Loss undisturbed "
         f"{report['calm_loss']:.8g}, disturbed {report['disturbed_loss']:.8g}: "
@@ -159,16 +145,17 @@ def _page(report: dict[str, Any]) -> str:
         "What the log said:",
         "",
         *(f"- {line}" for line in report["said"]),
+        "",
+        page.origin("ray", "numpy", "numba", load=load),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = page.options(__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="docs/results")
     return parser.parse_args()
 
 

@@ -13,18 +13,15 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse
-import platform
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 import faiss
 import hnswlib
 import numpy as np
-from recommend import listening, machine
+from page import options, origin, publish
+from recommend import listening
 from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
@@ -144,8 +141,8 @@ def filtered(index, queries) -> list[str]:
     for share in (0.5, 0.2, 0.05):
         mask = random.random(n) < share
         cases[f"{share:.0%} of the items allowed"] = lambda q, m=mask: {"allowed": m}
-    for name, options in cases.items():
-        search = lambda i: lambda q: i.search(q[None], K, **options(q))[0][0]  # noqa: B023, E731
+    for name, rules in cases.items():
+        search = lambda i: lambda q: i.search(q[None], K, **rules(q))[0][0]  # noqa: B023, E731
         wanted, slow, _ = each(search(index.exact), queries)
         rows, quick, _ = each(search(index), queries)
         lines.append(f"| {name} | {slow:.3f} | {quick:.3f} | {recall(rows, wanted):.3f} |")
@@ -182,10 +179,9 @@ def picture(points: dict[str, list[tuple[float, float]]], place: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--items", type=int, default=200_000)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--out", type=Path, help="write the results page here")
     args = parser.parse_args()
     load = os.getloadavg()[0]
     trained = factors(60_000, args.items, 3_000_000)
@@ -229,15 +225,11 @@ Filters, {args.items:,} items. Where fewer than one item in eight is allowed bot
 
 {chr(10).join(filtered(index, queries))}
 
-Machine: {machine()}, load average before the runs {load:.1f}. {datetime.now(UTC):%Y-%m-%d}.
-Python {platform.python_version()}, numpy {version("numpy")}, numba {version("numba")},
-pynndescent {version("pynndescent")}, hnswlib {version("hnswlib")}, faiss {version("faiss-cpu")}.
-Command: `python benchmarks/retrieval.py`.
+{origin("numpy", "numba", "pynndescent", "hnswlib", "faiss-cpu", load=load)}
 """
-    print(page)
+    publish(page, args.out)
     if args.out:
-        args.out.write_text(page, encoding="utf-8")
-        picture(points, args.out.with_suffix(".png"))
+        picture(points, args.out / "retrieval.png")
 
 
 if __name__ == "__main__":

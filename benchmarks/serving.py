@@ -13,20 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from urllib.request import urlopen
 
 import numpy as np
 import pyarrow as pa
+from page import options, origin, publish
 from scipy.sparse import csr_array
 
 from recsys.audio.model import AudioModel
@@ -168,13 +166,12 @@ def metrics(address: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--plays", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=10, help="length of each run of wrk")
     parser.add_argument("--keep", type=Path, help="make the version here, or use the one there")
-    parser.add_argument("--out", type=Path, help="write the results page here")
     args = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("no wrk here; install it with `apt-get install wrk`")
@@ -185,9 +182,7 @@ def main() -> None:
         if not models.versions():
             models = make(folder, args.users, args.items, args.plays)
         page = measure(models, args, Path(temporary), load)
-    print(page)
-    if args.out:
-        args.out.write_text(page, encoding="utf-8")
+    publish(page, args.out)
 
 
 def measure(models: Models, args: argparse.Namespace, folder: Path, load: float) -> str:
@@ -227,7 +222,6 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
         f"{r['lost']} | {wanted} |"
         for name, r, wanted in rows
     ]
-    busy = " (other work was running: compare rows, not machines)" if load > 0.5 else ""
     counts = models.open().facts["counts"]
     return PAGE.format(
         counts={name: f"{n:,}" for name, n in counts.items()},
@@ -237,11 +231,7 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
         idle=idle,
         stages=stages,
         cores=len(os.sched_getaffinity(0)),
-        machine=machine(),
-        load=f"{load:.1f}{busy}",
-        day=f"{datetime.now(UTC):%Y-%m-%d}",
-        versions=f"Python {platform.python_version()}, ray {version('ray')}, "
-        f"fastapi {version('fastapi')}",
+        origin=origin("ray", "fastapi", load=load),
     )
 
 
@@ -265,18 +255,8 @@ validation, JSON and the way into a thread.
 The refused of the overload row are 503 answers with Retry-After. HAProxy, replica and wrk share the
 same {cores} cores.
 
-Machine: {machine}, load average before the runs {load}. {day}.
-{versions}. Command: `python benchmarks/serving.py`.
+{origin}
 """
-
-
-def machine() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{len(os.sched_getaffinity(0))} cores of {names[0] if names else platform.machine()}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ that every block travels as it would between machines. Bytes moved by a sweep st
 
 where the rows that each reader needs of a sender are counted from the matrix. Last, what
 `recsys plan` predicts for these runs from rates measured beside them, the network between raylets
-taken as --loopback-gbit. Writes sharding.json and sharding.md.
+taken as --loopback-gbit.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import als as whole  # the benchmark beside this one: its data, machine and versions
+import als as whole  # the benchmark beside this one: its data
 import numpy as np
+import page
 import scipy.sparse as sp
 
 TARGET = 1.15
 
 
 def main() -> None:
-    options = _options()
+    options, load = _options(), os.getloadavg()[0]
     if options.job:
         print(json.dumps(_train(options)))
         return
@@ -47,23 +48,11 @@ def main() -> None:
         options.folder = folder
         whole._make_data(Path(folder))
         report = _measure(options)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "sharding.json").write_text(json.dumps(report, indent=1) + "\n")
-    (out / "sharding.md").write_text(_page(report))
-    print(_page(report))
+    page.publish(_page(report, load), options.out)
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    report: dict[str, Any] = {
-        "command": "python benchmarks/sharding.py " + " ".join(sys.argv[1:]),
-        "at": time.strftime("%Y-%m-%d"),
-        "machine": whole._machine(),
-        "versions": whole._versions(),
-        "factors": options.factors,
-        "load_before": os.getloadavg()[0],
-        "pairs": [],
-    }
+    report: dict[str, Any] = {"factors": options.factors, "pairs": []}
     evidence = sp.csr_array(sp.load_npz(Path(options.folder) / "evidence.npz"))
     _run("threads", 1, options)  # compiles what is not compiled
     for _ in range(options.runs):
@@ -78,7 +67,6 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     report["rates"] = rates
     report["predicted"] = _predicted(rates, evidence, options, report)
     report["formula"] = expected_bytes(evidence, options.factors, 2, n_nodes=1)
-    report["load_after"] = os.getloadavg()[0]
     return report
 
 
@@ -193,7 +181,7 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
         }
 
 
-def _page(report: dict[str, Any]) -> str:
+def _page(report: dict[str, Any], load: float) -> str:
     pairs = report["pairs"]
     ratios = [pair["actors"]["sweep_s"] / pair["threads"]["sweep_s"] for pair in pairs]
     extra = [(pair["actors"]["sweep_s"] - pair["threads"]["sweep_s"]) / 2 for pair in pairs]
@@ -203,10 +191,7 @@ def _page(report: dict[str, Any]) -> str:
         "",
         (__doc__ or "").split("\n\n", 2)[2].strip(),
         "",
-        f"- Machine: {report['machine']}; load before {report['load_before']:.1f}, after "
-        f"{report['load_after']:.1f}",
-        f"- Command: `{report['command'].strip()}`, {report['at']}; f = {report['factors']}",
-        "- Versions: " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()),
+        f"f = {report['factors']}.",
         "",
         "## Two actors beside two threads",
         "",
@@ -244,17 +229,18 @@ def _page(report: dict[str, Any]) -> str:
             f"| {run['predicted_s'] / run['measured_s'] - 1:+.0%} |"
             for run in report["predicted"]
         ),
+        "",
+        page.origin("ray", "numpy", "numba", load=load),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = page.options(__doc__)
     parser.add_argument("--factors", type=int, default=64)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--sweeps", type=int, default=8)
     parser.add_argument("--loopback-gbit", type=float, default=16.0)
-    parser.add_argument("--out", default="docs/results")
     for name in ("--job", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)

@@ -13,19 +13,15 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse
-import platform
 import sys
 import tempfile
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from recommend import machine
+from page import options, origin, publish
 from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
@@ -87,10 +83,9 @@ def on_test(source: Source, config: Config) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="write the results page here")
     args = parser.parse_args()
     load = os.getloadavg()[0]
     config = Config(
@@ -149,13 +144,9 @@ HetRec Last.fm play counts, {args.trials} trials beside 36 grid settings of 15 s
 Median of {args.seeds} seeds: {median[0]:.4f}, the grid: {grid_test:.4f}; work {median[1]:.0%}
 of the grid's.
 
-Machine: {machine()}, load average before the runs {load:.1f}. {datetime.now(UTC):%Y-%m-%d}.
-Python {platform.python_version()}, ray {version("ray")}, optuna {version("optuna")}.
-Command: `RECSYS_TEST_DATA=... python benchmarks/tune.py`.
+{origin("ray", "optuna", load=load)}
 """
-    print(page)
-    if args.out:
-        args.out.write_text(page, encoding="utf-8")
+    publish(page, args.out)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,14 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse
-import platform
 import sys
 import tempfile
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
-from recommend import machine
+from page import options, origin, publish
 from weekly import around, dataset, models
 
 from recsys.ensemble.recommender import HybridRecommender
@@ -32,11 +28,10 @@ from recsys.pipeline import read_source
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__)
     parser.add_argument("--items", type=int, default=200_000)
     parser.add_argument("--new", type=int, default=20_000)
     parser.add_argument("--users", type=int, default=20_000)
-    parser.add_argument("--out", type=Path, help="write the results page here")
     args = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
@@ -65,13 +60,9 @@ def main() -> None:
 which {read:.1f} s reading the dataset. {done.blocks_reused} of {arrays} arrays are those of the
 version before. Of 100 new items {reached:.0%} have ten neighbours by sound.
 
-Machine: {machine()}, load average before {load:.1f}. {datetime.now(UTC):%Y-%m-%d}.
-Python {platform.python_version()}, numpy {version("numpy")}.
-Command: `python benchmarks/update.py`.
+{origin("numpy", load=load)}
 """
-    print(page)
-    if args.out:
-        args.out.write_text(page, encoding="utf-8")
+    publish(page, args.out)
 
 
 if __name__ == "__main__":

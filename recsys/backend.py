@@ -9,16 +9,29 @@ which backend it runs on.
 Machines fail, so there is a fifth: `renew` starts anew, with nothing held, after a verb has raised
 `WorkersLostError`. What to hand out again is up to whoever drives the algorithm.
 
+Work that falls into pieces which know nothing of each other (documents and recordings to encode)
+needs no parts: `each` gives a piece to whichever worker is free, and `in_batches` sees to it that a
+worker that dies costs its batch a second try, and a thing that workers die of is set aside.
+
 Enters: parts (any arrays), functions on parts. Leaves: handles, and small results.
 """
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-__all__ = ["Backend", "Blocks", "LocalBackend", "Parts", "Usage", "peak_bytes"]
+from recsys.errors import WorkersLostError
+
+__all__ = ["Backend", "Blocks", "LocalBackend", "Parts", "Usage", "in_batches", "peak_bytes"]
+
+T = TypeVar("T")
+
+_DEATHS = 2
+"""Workers that may die with a batch before it is cut in two, or its only thing is set aside."""
 
 
 class Parts(Protocol):
@@ -87,6 +100,18 @@ class Backend(Protocol):
         """
         ...
 
+    def each(
+        self, function: Callable[..., Any], tasks: Iterable[T], *, shared: Sequence[Any] = ()
+    ) -> Iterator[tuple[T, Any]]:
+        """Yield each task with ``function(task, *shared)``, in the order in which they end.
+
+        A task goes to whichever worker is free, and is taken from `tasks` only then. A worker that
+        dies costs its task alone, whose result is then a `WorkersLostError`; the worker is replaced
+        by one that holds nothing, so that its `Parts` are lost, as the next verb will say. An error
+        of the function is raised here.
+        """
+        ...
+
     def renew(self) -> None:
         """Begin again with workers that hold nothing, perhaps of another number."""
         ...
@@ -133,11 +158,78 @@ class LocalBackend:
             for worker in range(self.n_workers)
         ]
 
+    def each(
+        self, function: Callable[..., Any], tasks: Iterable[T], *, shared: Sequence[Any] = ()
+    ) -> Iterator[tuple[T, Any]]:
+        for task in tasks:
+            yield task, function(task, *shared)
+
     def renew(self) -> None:
         pass
 
     def usage(self) -> Usage:
         return Usage(0, peak_bytes())
+
+
+class _Batch(NamedTuple, Generic[T]):
+    """Things that one worker works off, and how many died of it."""
+
+    things: list[T]
+    deaths: int
+
+
+def in_batches(
+    backend: Backend,
+    function: Callable[..., Any],
+    things: Iterable[T],
+    *,
+    size: int,
+    shared: Sequence[Any] = (),
+) -> Iterator[tuple[list[T], Any]]:
+    """Yield batches of `things` with ``function(batch, *shared)``, whichever workers die.
+
+    A worker that dies costs its batch another try. A batch that two died of is cut in halves, until
+    one thing is left that workers die of: it is yielded alone, with a `WorkersLostError` for a
+    result. Memory: what the batches under way hold.
+
+    Parameters
+    ----------
+    function
+        Must be importable, and may be run twice on the same things.
+    size
+        Things in a batch.
+    """
+    source = iter(things)
+    again: deque[_Batch[T]] = deque()
+
+    def batches() -> Iterator[_Batch[T]]:
+        while True:
+            if again:
+                yield again.popleft()
+            elif fresh := list(islice(source, size)):
+                yield _Batch(fresh, 0)
+            else:
+                return
+
+    while True:
+        for batch, result in backend.each(_worked_off, batches(), shared=(function, *shared)):
+            if not isinstance(result, WorkersLostError):
+                yield batch.things, result
+            elif batch.deaths + 1 < _DEATHS:
+                again.append(_Batch(batch.things, batch.deaths + 1))
+            elif len(batch.things) > 1:
+                middle = len(batch.things) // 2
+                halves = batch.things[:middle], batch.things[middle:]
+                again.extend(_Batch(half, _DEATHS - 1) for half in halves)
+            else:
+                yield batch.things, result
+        # What was lost last came back when there was nothing more to hand out.
+        if not again:
+            return
+
+
+def _worked_off(batch: _Batch[Any], function: Callable[..., Any], *shared: Any) -> Any:
+    return function(batch.things, *shared)
 
 
 def peak_bytes() -> int:

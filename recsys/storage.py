@@ -52,6 +52,11 @@ class Folder:
     def __repr__(self) -> str:
         return f"Folder({self.path!r})"
 
+    @property
+    def address(self) -> str:
+        """Where it is, as a process with another working directory finds it."""
+        return self.root if self.is_local else self.path
+
     def locate(self, name: str) -> str:
         """Return the path of `name` inside this folder, as `filesystem` wants it."""
         return f"{self.root}/{name}"

@@ -3,9 +3,10 @@
     python scripts/faults.py [--out docs/reliability.md]
 
 A small demo world is served by two replicas; readers ask for lists and writers post events all the
-while. The event store is PostgreSQL where Debian's programs are found, else SQLite. Each fault gets
-its own count: answers that were errors, requests that the client had to repeat (refused connection,
-503 with Retry-After) and did repeat with success, and accepted events that are not in the store.
+while. The event store is PostgreSQL where Debian's programs are found, else SQLite; one server
+suffers all faults of a store, each after it has recovered from the one before. Each fault gets its
+own count: answers that were errors, requests that the client had to repeat (refused connection, 503
+with Retry-After) and did repeat with success, and accepted events that are not in the store.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
@@ -39,9 +41,14 @@ from recsys.data.world import make_world
 from recsys.pipeline import build, read_source
 from recsys.serving.local import served
 
-READERS, WRITERS = 3, 2
-CALM_S, AFTER_S, PATIENCE_S = 3.0, 12.0, 30.0
+READERS, WRITERS, CROWD = 3, 2, 48
+REPLICAS, TAKEN = 2, 8
+"""Replicas, and the requests that each takes at once."""
+CALM_S, AFTER_S, PATIENCE_S, RECOVERED_S = 3.0, 5.0, 60.0, 300.0
 RETRIED = (http.client.HTTPException, OSError)
+
+Fault = Callable[[Models, str], None]
+"""Breaks something, given the versions and the address of the event store."""
 
 
 @dataclass
@@ -50,6 +57,7 @@ class Load:
 
     address: str
     users: list[str]
+    readers: int = READERS
     answered: int = 0
     repeated: int = 0
     failed: list[str] = field(default_factory=list)
@@ -59,8 +67,8 @@ class Load:
     def __post_init__(self) -> None:
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._threads = [
-            threading.Thread(target=self._run, args=(n, n < READERS))
-            for n in range(READERS + WRITERS)
+            threading.Thread(target=self._run, args=(n, n < self.readers))
+            for n in range(self.readers + WRITERS)
         ]
 
     def __enter__(self) -> Load:
@@ -92,7 +100,7 @@ class Load:
         """Ask, and again where we are told to or nobody listens; return whether it worked."""
         began, first = time.monotonic(), True
         while True:
-            told = self._once(method, path, body)
+            told, wait_s = self._once(method, path, body)
             taken = time.monotonic() - began
             if told in (200, 202):
                 with self._lock:
@@ -108,9 +116,13 @@ class Load:
                 with self._lock:
                     self.repeated += 1
             first = False
-            time.sleep(0.2)
+            time.sleep(wait_s)
 
-    def _once(self, method: str, path: str, body: str | None) -> int | str:
+    def _once(self, method: str, path: str, body: str | None) -> tuple[int | str, float]:
+        """Return the status, or the name of the error, and the seconds to wait before asking again.
+
+        An answer of 503 without a Retry-After is an error.
+        """
         place = urlsplit(self.address)
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
         try:
@@ -119,26 +131,60 @@ class Load:
             answer = connection.getresponse()
             answer.read()
         except RETRIED as error:
-            return type(error).__name__
+            return type(error).__name__, 0.2
         else:
-            return answer.status
+            wait = answer.headers["Retry-After"]
+            if answer.status == 503 and wait is None:
+                return 500, 0
+            return answer.status, float(wait or 0)
         finally:
             connection.close()
 
 
 def processes(name: str) -> list[int]:
-    """Return the processes of our own session whose command line begins with `name`."""
-    found = []
+    """Return our own descendants whose command line or program begins with `name`."""
+    parents, commands = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
+        parents[int(folder.name)], commands[int(folder.name)] = parent, command
+
+    def ours(process: int) -> bool:
+        while process in parents and process != os.getpid():
+            process = parents[process]
+        return process == os.getpid()
+
+    def called(command: str) -> bool:
         program = command.split(" ")[0].rpartition("/")[2]
-        if session == os.getsid(0) and (command.startswith(name) or program == name):
-            found.append(int(folder.name))
-    return found
+        return command.startswith(name) or program == name
+
+    return [process for process, command in commands.items() if called(command) and ours(process)]
+
+
+def recover(address: str) -> None:
+    """Wait until every process is there again and answers."""
+    deadline, good = time.monotonic() + RECOVERED_S, 0
+    while good < 10:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not recovered after {RECOVERED_S:g} s")
+        time.sleep(0.2)
+        whole = len(processes("ray::ServeReplica")) == REPLICAS and processes("haproxy")
+        try:
+            with urlopen(f"{address}/v1/health/ready", timeout=20) as answer:
+                good = good + 1 if whole and answer.status == 200 else 0
+        except RETRIED:
+            good = 0
+
+
+def nothing(_: Models, __: str) -> None:
+    """Break nothing: the measure of all others."""
+
+
+def crowd_in(_: Models, __: str) -> None:
+    """Break nothing: the load alone is more than the server takes."""
 
 
 def kill_replica(_: Models, __: str) -> None:
@@ -236,12 +282,13 @@ def small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def measure(address: str, models: Models, url: str, fault: Callable[[Models, str], None]) -> Load:
+def measure(address: str, models: Models, url: str, fault: Fault) -> Load:
     """Break something under load and wait until all is well again."""
     users = [f"u{n:05d}" for n in range(20)]
-    with Load(address, users) as load:
+    with Load(address, users, CROWD if fault is crowd_in else READERS) as load:
         time.sleep(CALM_S)
         fault(models, url)
+        recover(address)
         time.sleep(AFTER_S)
     return load
 
@@ -258,8 +305,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="write the page here")
     args = parser.parse_args()
-    if os.getpgid(0) != os.getpid():
-        os.setsid()  # so that we find our own processes, and no others
     lines = []
     with ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recsys-faults-")))
@@ -267,34 +312,40 @@ def main() -> None:
         server = stack.enter_context(postgresql())
         world = make_world(base / "world", seed=0, scale=0.05)
         models = Models(base / "disk" / "models")
-        config = Config().override(["collaborative.factors=16", "collaborative.iterations=5"])
-        build(read_source(world.dataset), config, LocalBackend(), models)
+        recipe = Config().override(["collaborative.factors=16", "collaborative.iterations=5"])
+        build(read_source(world.dataset), recipe, LocalBackend(), models)
+        first = models.active()
         sqlite = f"sqlite:///{base}/disk/models/events.db"
-        faults: list[tuple[str, str, Callable[[Models, str], None]]] = [
-            ("nothing", server or sqlite, lambda _models, _url: None),
-            ("SIGKILL of one of two replicas", server or sqlite, kill_replica),
-            ("SIGKILL of the proxy", server or sqlite, kill_proxy),
-            ("versions activated and rolled back", server or sqlite, switch_versions),
-            ("a damaged version made active", server or sqlite, corrupt_version),
+        usual = ServingConfig(replicas=REPLICAS, max_requests=TAKEN)
+        growing = ServingConfig(replicas=1, max_replicas=REPLICAS)
+        faults: list[tuple[str, Fault]] = [
+            ("nothing", nothing),
+            (f"{CROWD} readers where {REPLICAS * TAKEN} are taken at once", crowd_in),
+            ("SIGKILL of one of two replicas", kill_replica),
+            ("SIGKILL of the proxy", kill_proxy),
+            ("versions activated and rolled back", switch_versions),
+            ("a damaged version made active", corrupt_version),
         ]
         if server:
-            faults.append(("every database connection cut", server, sever_database))
+            faults.append(("every database connection cut", sever_database))
+        suffered = [(usual, server or sqlite, faults)]
         if can_fill:
-            faults.append(("the disk full for 4 s (SQLite)", sqlite, fill_disk))
-        for name, url, fault in faults:
-            port = 19_000 + os.getpid() % 900
-            with served(
-                models.folder.path, port=port, events=url, config=ServingConfig(replicas=2)
-            ) as address:
-                load = measure(address, models, url, fault)
-            models.activate(models.versions()[0])
-            gone = lost(load, url)
-            lines.append(
-                f"| {name} | {load.answered:,} | {len(load.failed)} | {load.repeated} | "
-                f"{load.slowest_s:.1f} | {len(load.accepted):,} | {gone} |"
-            )
-            told = ", ".join(sorted(set(load.failed)))
-            print(lines[-1], told, file=sys.stderr, flush=True)
+            suffered.append((usual, sqlite, [("the disk full for 4 s (SQLite)", fill_disk)]))
+        more = f"{CROWD} readers on one replica that may become {REPLICAS}"
+        suffered.append((growing, server or sqlite, [(more, crowd_in)]))
+        for n, (config, url, of_server) in enumerate(suffered):
+            port = 19_000 + os.getpid() % 900 + n
+            with served(models.folder.path, port=port, events=url, config=config) as address:
+                for name, fault in of_server:
+                    load = measure(address, models, url, fault)
+                    models.activate(first)
+                    gone = lost(load, url)
+                    lines.append(
+                        f"| {name} | {load.answered:,} | {len(load.failed)} | {load.repeated} | "
+                        f"{load.slowest_s:.1f} | {len(load.accepted):,} | {gone} |"
+                    )
+                    told = ", ".join(sorted(set(load.failed)))
+                    print(lines[-1], told, file=sys.stderr, flush=True)
     page = PAGE.format(
         lines="\n".join(lines),
         machine=f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
@@ -318,7 +369,7 @@ that is safe).
 |---|---|---|---|---|---|---|
 {lines}
 
-*Failed*: answered by an error other than 503, or not at all within 30 s of asking again.
+*Failed*: answered by an error other than 503 with `Retry-After`, or not at all within 60 s.
 *Lost*: answered 202 and not in the event store afterwards.
 
 What stands behind it: an event is answered 202 after its commit; HAProxy sends a request that a

@@ -1,6 +1,6 @@
 """Order of the tests: quick ones first, then those that start Ray, a server, or the whole way.
 
-And the databases that several rooms test with.
+And what several rooms test with: the command line in this process, and databases.
 """
 
 from __future__ import annotations
@@ -9,15 +9,21 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from recsys.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
 _LAST = (
     "tests/test_docs.py",
     "tests/serving/test_server.py",
+    "tests/serving/test_load.py",
     "tests/test_whole_way.py",
     "tests/cluster/",
 )
@@ -31,6 +37,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(places, 0)
 
     items.sort(key=lateness)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["recsys", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as done:
+            code = int(done.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
 
 
 _NO_POSTGRESQL = (

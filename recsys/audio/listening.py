@@ -7,20 +7,24 @@ descriptors table. What was heard is kept beside the dataset, under the hash of 
 
 so another training, an evaluation, or another item of the same file decodes nothing again. The
 files are memory-mapped; deleting the folder costs only time.
+
+Recordings are heard in batches by whichever worker of a backend is free, and the worker keeps what
+it heard before it takes the next: a kill costs the batches under way. A recording that cannot be
+read, or that workers die of, is set aside with its reason.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,19 +33,22 @@ from numpy.typing import NDArray
 from recsys import progress
 from recsys.audio.descriptors import listen
 from recsys.audio.recordings import read_recording
+from recsys.backend import Backend, LocalBackend, in_batches
 from recsys.config import AudioConfig
+from recsys.data.aside import tell_aside
 from recsys.data.dataset import Dataset
 from recsys.data.tables import TABLES
-from recsys.errors import InputError
+from recsys.errors import InputError, WorkersLostError
 from recsys.storage import Folder
 
 __all__ = ["Archive", "Heard", "hear_items"]
 
 _ANALYSIS = 1
 """Number of the recipe: raise it where descriptors or bands would come out otherwise."""
-_KEPT_AT_ONCE = 512
-"""Recordings in one file of the archive: what a kill can cost."""
-_REASONS_SHOWN = 5
+_FEWEST, _MOST = 32, 128
+"""Recordings of a batch, and so in one file of the archive."""
+_BATCHES_EACH = 4
+"""Batches that each worker has at least, where there are recordings enough."""
 _FIELDS = tuple(f for f in TABLES["descriptors"].schema if f.name != "item_id")
 _SCHEMA = pa.schema([*_FIELDS, pa.field("bands", pa.large_binary(), nullable=False)])
 
@@ -68,17 +75,14 @@ class Archive:
     """
 
     def __init__(self, folder: Folder, config: AudioConfig) -> None:
-        self.label = f"v{_ANALYSIS}-{config.n_mels}mel-{config.max_duration_s:g}s"
+        self.where = f"heard/v{_ANALYSIS}-{config.n_mels}mel-{config.max_duration_s:g}s"
         self._folder = folder
         self._n_mels = config.n_mels
         self._tables: list[pa.Table] = []
         self._places: dict[str, tuple[int, int]] = {}
-        for name in folder.names(f"heard/{self.label}"):
+        for name in folder.names(self.where):
             if name.endswith(".arrow"):
-                self._add(self._read(f"heard/{self.label}/{name}"))
-
-    def __contains__(self, audio_hash: str) -> bool:
-        return audio_hash in self._places
+                self._add(self._read(f"{self.where}/{name}"))
 
     def __getitem__(self, audio_hash: str) -> Heard:
         table, row = self._places[audio_hash]
@@ -87,21 +91,13 @@ class Archive:
         described = stored.drop_columns(["bands"]).to_pylist()[0]
         return Heard(described, bands.reshape(-1, self._n_mels))
 
-    def keep(self, heard: list[Heard]) -> None:
-        """Store recordings; where the folder cannot be written to they are kept in memory."""
-        rows = [{**one.descriptors, "bands": one.bands.tobytes()} for one in heard]
-        table = pa.Table.from_pylist(rows, _SCHEMA)
-        name = f"heard/{self.label}/{uuid.uuid4().hex}.arrow"
-        try:
-            with (
-                self._folder.writing(name) as stream,
-                pa.ipc.new_file(stream, _SCHEMA) as writer,
-            ):
-                writer.write_table(table)
-            table = self._read(name)
-        except OSError as error:
-            progress.note(f"{self._folder.path}/{name}: {error}; these will be heard again")
-        self._add(table)
+    def hashes(self) -> NDArray[np.bytes_]:
+        """Return (n,) the hashes of all that was heard, ascending."""
+        return np.array(sorted(self._places), "S64")
+
+    def take_up(self, heard: pa.Table | str) -> None:
+        """Add what a worker kept under this name, or could not keep."""
+        self._add(self._read(heard) if isinstance(heard, str) else heard)
 
     def _add(self, table: pa.Table) -> None:
         for row, audio_hash in enumerate(table["audio_hash"].to_pylist()):
@@ -119,10 +115,17 @@ class Archive:
             raise InputError(f"{place}: damaged ({error}); delete it") from error
 
 
-def hear_items(dataset: Dataset, config: AudioConfig) -> dict[str, Heard]:
+def hear_items(
+    dataset: Dataset, config: AudioConfig, backend: Backend | None = None
+) -> dict[str, Heard]:
     """Hear the recordings of all items and bring the descriptors table up to date.
 
     A recording that cannot be read is noted with its reason and leaves its item out.
+
+    Parameters
+    ----------
+    backend
+        Whose workers hear; all must reach the dataset and the recordings. Default: this process.
 
     Returns
     -------
@@ -133,31 +136,34 @@ def hear_items(dataset: Dataset, config: AudioConfig) -> dict[str, Heard]:
     listed = listed.filter(pc.is_valid(listed["audio_uri"]))
     uris = listed["audio_uri"].to_pylist()
     archive = Archive(dataset.folder, config)
+    distinct = sorted(set(uris))
     found: dict[str, str] = {}
-    reasons: list[str] = []
-    new: list[Heard] = []
-    for uri, heard in _hear_all(dataset.folder, archive, sorted(set(uris)), config):
-        if isinstance(heard, InputError):
-            reasons.append(str(heard))
+    reasons: dict[str, str] = {}
+    n_new = 0
+    for batch, heard in _hear_all(dataset, archive, distinct, config, backend or LocalBackend()):
+        if isinstance(heard, WorkersLostError):
+            reasons[batch[0]] = f"{batch[0]}: workers died of it ({heard}); mend it or take it out"
             continue
-        if isinstance(heard, Heard):
-            new.append(heard)
-            found[uri] = heard.descriptors["audio_hash"]
-        else:
-            found[uri] = heard
-        if len(new) == _KEPT_AT_ONCE:
-            archive.keep(new)
-            new = []
-    if new:
-        archive.keep(new)
-    _note_failures(reasons, len(set(uris)))
+        if heard.kept is not None:
+            archive.take_up(heard.kept)
+        if heard.problem:
+            progress.note(heard.problem)
+        n_new += heard.n_new
+        for uri, one in zip(batch, heard.found, strict=True):
+            if isinstance(one, InputError):
+                reasons[uri] = str(one)
+            else:
+                found[uri] = one
+    if n_new:
+        progress.note(f"audio: {n_new:,} recordings heard, {len(found) - n_new:,} known before")
+    _tell_failures(dataset.folder, reasons, len(distinct))
     items = {
         item_id: archive[found[uri]]
         for item_id, uri in zip(listed["item_id"].to_pylist(), uris, strict=True)
         if uri in found
     }
     if items:
-        _tabulate(dataset, items, archive.label)
+        _tabulate(dataset, items, archive.where.removeprefix("heard/"))
     return items
 
 
@@ -176,18 +182,73 @@ def _tabulate(dataset: Dataset, items: dict[str, Heard], label: str) -> None:
         progress.note(f"the descriptors table is not up to date: {error}")
 
 
+class _Batch(NamedTuple):
+    """What was heard of the recordings of one batch."""
+
+    found: list[str | InputError]
+    """The hash of each recording, or why there is none."""
+    n_new: int
+    """Recordings that were not known before."""
+    kept: pa.Table | str | None
+    """Where what is new was kept, or, where it could not be, that itself."""
+    problem: str
+    """Why it could not be."""
+
+
 def _hear_all(
-    folder: Folder, archive: Archive, uris: list[str], config: AudioConfig
-) -> Iterator[tuple[str, Heard | str | InputError]]:
-    """Yield for each address what `_hear` returns."""
+    dataset: Dataset, archive: Archive, uris: list[str], config: AudioConfig, backend: Backend
+) -> Iterator[tuple[list[str], _Batch | WorkersLostError]]:
+    """Yield batches of addresses with what was heard of each."""
+    size = int(np.clip(len(uris) // (_BATCHES_EACH * backend.n_workers), _FEWEST, _MOST))
+    shared = (dataset.folder.address, archive.where, config, archive.hashes())
+    done, task = 0, "audio: recordings"
+    progress.step(task, done, len(uris))
+    for batch, heard in in_batches(backend, _hear_batch, uris, size=size, shared=shared):
+        done += len(batch)
+        progress.step(task, done, len(uris))
+        yield batch, heard
+
+
+def _hear_batch(
+    uris: Sequence[str],
+    path: str,
+    where: str,
+    config: AudioConfig,
+    known: NDArray[np.bytes_],
+) -> _Batch:
+    """Hear what is new among some recordings, and keep it."""
+    folder = Folder(path)
+
+    def is_known(audio_hash: str) -> bool:
+        place = int(np.searchsorted(known, audio_hash.encode()))
+        return place < len(known) and known[place].decode() == audio_hash
+
     # Decoding and Fourier transforms release the interpreter, so threads are enough.
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        heard = threads.map(partial(_hear, folder, archive, config), uris)
-        yield from zip(uris, progress.track(heard, "audio: recordings", len(uris)), strict=True)
+    n_threads = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(n_threads) as threads:
+        results = list(threads.map(partial(_hear, folder, is_known, config), uris))
+    new = {r.descriptors["audio_hash"]: r for r in results if isinstance(r, Heard)}
+    kept, problem = _keep(folder, where, list(new.values())) if new else (None, "")
+    found = [r.descriptors["audio_hash"] if isinstance(r, Heard) else r for r in results]
+    n_new = sum(isinstance(r, Heard) for r in results)
+    return _Batch(found, n_new, kept, problem)
+
+
+def _keep(folder: Folder, where: str, heard: list[Heard]) -> tuple[pa.Table | str, str]:
+    """Store recordings and return the file's name; where that fails, return them and the reason."""
+    rows = [{**one.descriptors, "bands": one.bands.tobytes()} for one in heard]
+    table = pa.Table.from_pylist(rows, _SCHEMA)
+    name = f"{where}/{uuid.uuid4().hex}.arrow"
+    try:
+        with folder.writing(name) as stream, pa.ipc.new_file(stream, _SCHEMA) as writer:
+            writer.write_table(table)
+    except OSError as error:
+        return table, f"{folder.path}/{name}: {error}; these will be heard again"
+    return name, ""
 
 
 def _hear(
-    folder: Folder, archive: Archive, config: AudioConfig, uri: str
+    folder: Folder, is_known: Callable[[str], bool], config: AudioConfig, uri: str
 ) -> Heard | str | InputError:
     """Return the hash of a recording that was heard before, or what is heard now, or why not."""
     try:
@@ -198,18 +259,20 @@ def _hear(
                 raise InputError(f"{path}: no such file")
             with path.open("rb") as file:
                 audio_hash = _hash(file)
-            return audio_hash if audio_hash in archive else _decode(path, uri, audio_hash, config)
+            return audio_hash if is_known(audio_hash) else _decode(path, uri, audio_hash, config)
         parent, _, name = uri.rpartition("/") if remote else ("", "", uri)
         place = Folder(parent) if remote else folder
         with place.filesystem.open_input_file(place.locate(name)) as stream:
             audio_hash = _hash(stream)
             stream.seek(0)
-            return audio_hash if audio_hash in archive else _decode(stream, uri, audio_hash, config)
+            return audio_hash if is_known(audio_hash) else _decode(stream, uri, audio_hash, config)
     except InputError as error:
         return error
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         return InputError(f"{uri}: {'no such file' if missing else error}")
+    except Exception as error:  # of a million recordings one may find a bug; it must not stop them
+        return InputError(f"{uri}: could not be described ({type(error).__name__}: {error})")
 
 
 def _hash(stream: BinaryIO) -> str:
@@ -229,14 +292,10 @@ def _decode(source: Path | BinaryIO, uri: str, audio_hash: str, config: AudioCon
     return Heard({"audio_hash": audio_hash, **found.to_dict()}, bands.astype(np.float16))
 
 
-def _note_failures(reasons: list[str], n_recordings: int) -> None:
+def _tell_failures(folder: Folder, reasons: dict[str, str], n_recordings: int) -> None:
     """Say how many recordings are absent, and which of the others cannot be read and why."""
-    damaged = [reason for reason in reasons if not reason.endswith("no such file")]
+    damaged = {u: reason for u, reason in reasons.items() if not reason.endswith("no such file")}
     if absent := len(reasons) - len(damaged):
         progress.note(f"audio: {absent:,} of {n_recordings:,} recordings are not on disk")
-    if damaged:
-        progress.note(f"audio: {len(damaged):,} recordings cannot be read:")
-    for reason in damaged[:_REASONS_SHOWN]:
-        progress.note(f"  {reason}")
-    if len(damaged) > _REASONS_SHOWN:
-        progress.note(f"  and {len(damaged) - _REASONS_SHOWN:,} more")
+    what = f"audio: {len(damaged):,} of {n_recordings:,} recordings cannot be read"
+    tell_aside(folder, "recordings", what, damaged)

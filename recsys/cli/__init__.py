@@ -33,6 +33,7 @@ COMMANDS = {
     "tune": "Search the best settings with Ray Tune.",
     "recommend": "Print recommendations for one listener, or write those of all.",
     "similar": "Print the nearest items, artists or listeners.",
+    "playlist": "Print what to play after some items, or an artist's radio.",
     "segments": "Print the groups of listeners and what sets each apart.",
     "weekly": "Write the week's Discover Weekly of every listener.",
     "terms": "Print what is said of an artist.",

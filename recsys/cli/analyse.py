@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recsys.cli.console import print_json
+from recsys.cli.options import Workers
 
 __all__ = ["command"]
 
@@ -17,21 +18,19 @@ def command(
     excerpt_s: Annotated[
         float, typer.Option("--excerpt", min=1.0, help="Seconds heard, from the file's middle.")
     ] = 60.0,
+    workers: Workers = 1,
 ) -> None:
-    """Print one JSON line per file; a file that cannot be read gets its reason, and exit code 1."""
-    from recsys.audio.descriptors import describe_recording
-    from recsys.audio.recordings import read_recording
-    from recsys.errors import InputError
+    """Print one JSON line per file; a file that cannot be read gets its reason, and exit code 1.
+
+    With several workers the lines come in the order in which files are done.
+    """
+    from recsys.audio.analysis import analyse
+    from recsys.cluster.session import backend_of
 
     failed = False
-    for path in files:
-        try:
-            heard = read_recording(path, sample_rate=None, max_duration_s=excerpt_s, mix=False)
-        except InputError as error:
-            failed = True
-            print_json({"path": str(path), "error": str(error)})
-            continue
-        described = describe_recording(heard.samples, heard.sample_rate)
-        print_json({"path": str(path), **described.to_dict()})
+    with backend_of(workers) as backend:
+        for row in analyse(map(str, files), backend, excerpt_s=excerpt_s):
+            failed |= "error" in row
+            print_json(row)
     if failed:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -23,7 +23,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-__all__ = ["ConsoleReporter", "JsonReporter", "print_json", "print_table"]
+if TYPE_CHECKING:
+    from recsys.ensemble.recommender import Recommendation
+
+__all__ = ["ConsoleReporter", "JsonReporter", "print_json", "print_list", "print_table"]
 
 _QUIET_S = 5.0
 """Seconds between two plain progress lines of one task."""
@@ -52,6 +55,16 @@ def print_table(
     # Off a terminal there is no width to keep to; 160 columns keep a row on one line.
     console = Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False)
     console.print(table)
+
+
+def print_list(title: str, found: Sequence[Recommendation]) -> None:
+    """Print a list of recommendations as a table."""
+    rows = [
+        (one.rank, one.item_id, one.title, one.artist, f"{one.score:.4f}", "; ".join(one.reasons))
+        for one in found
+    ]
+    columns = ("rank", "item_id", "title", "artist", "score", "reasons")
+    print_table(title, columns, rows, numeric=("rank", "score"))
 
 
 class ConsoleReporter:

@@ -26,24 +26,22 @@ def command(
     config: ConfigFile = None,
     set_keys: SetKeys = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="REPORT", help="Folder for report.json, report.md, report.html."),
     ] = None,
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="MODELS", help="Only judge: may this recipe replace the one active in MODELS?"
         ),
     ] = None,
-    margin: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of NDCG@30 that it may lose.")
-    ] = 0.02,
     workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train on all but the latest events of DATASET and measure every model on those.
 
-    With --against two recipes are compared; exit code 1 says that the new one loses.
+    With --against two recipes are compared; exit code 1 says that the new one loses by more than
+    evaluation.margin.
     """
     from recsys.cluster.session import backend_of
     from recsys.data.dataset import Dataset
@@ -52,7 +50,7 @@ def command(
     settings = load_config(config, set_keys or ())
     source = Dataset.existing(dataset)
     if against is not None:
-        _judge(source, settings, against, margin, workers, as_json)
+        _judge(source, settings, against, workers, as_json)
         return
     with backend_of(workers) as backend:
         report = evaluate(source, settings, backend, truth=_planted(dataset))
@@ -65,18 +63,16 @@ def command(
         print_report(report)
 
 
-def _judge(
-    source: Dataset, settings: Config, against: Path, margin: float, workers: int, as_json: bool
-) -> None:
+def _judge(source: Dataset, settings: Config, against: str, workers: int, as_json: bool) -> None:
     from recsys.bundle import Models
     from recsys.cluster.session import backend_of
     from recsys.evaluation.gate import judge
-    from recsys.pipeline import read_source
+    from recsys.pipeline import Content, read_source
 
     bundle = Models(against).open()
     old = Config.from_dict(bundle.facts["config"], source=f"version {bundle.version}")
     with backend_of(workers) as backend:
-        verdict = judge(read_source(source), settings, old, backend, margin=margin)
+        verdict = judge(Content(read_source(source), settings, backend=backend), old)
     if as_json:
         print_json(asdict(verdict))
     else:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsys.cli.console import print_json, print_table
-from recsys.cli.options import AsJson, ModelsPath
+from recsys.cli.console import print_json, print_list
+from recsys.cli.options import AsJson, ModelsPath, tempo_range
 from recsys.errors import UsageError
 from recsys.progress import note, track
 
@@ -79,7 +79,7 @@ def command(
         "kind": kind,
         "territory": territory,
         "explicit": False if clean else None,
-        "tempo": None if tempo is None else _range(tempo),
+        "tempo": None if tempo is None else tempo_range(tempo),
         "context": context,
         "weights": None if weights is None else _factors(weights),
         "diversity": diversity,
@@ -103,14 +103,6 @@ def _is_rule(asked: tuple[str, Any]) -> bool:
     return asked[0] in ("territory", "explicit", "tempo", "context") and asked[1] is not None
 
 
-def _range(tempo: str) -> tuple[float, float]:
-    low, dash, high = tempo.partition("-")
-    try:
-        return float(low), float(high if dash else low)
-    except ValueError:
-        raise UsageError(f"--tempo: want LOW-HIGH, as 160-180, got {tempo!r}") from None
-
-
 def _factors(weights: str) -> dict[str, float]:
     pairs = (part.partition(":") for part in weights.split(","))
     try:
@@ -131,12 +123,7 @@ def _print(
         rule = " that the rules allow" if any(map(_is_rule, asked.items())) else ""
         note(f"{user} has heard every {wanted}{rule}: nothing is left to recommend")
         return
-    rows = [
-        (one.rank, one.item_id, one.title, one.artist, f"{one.score:.4f}", "; ".join(one.reasons))
-        for one in found
-    ]
-    columns = ("rank", "item_id", "title", "artist", "score", "reasons")
-    print_table(f"For {user}", columns, rows, numeric=("rank", "score"))
+    print_list(f"For {user}", found)
     if len(found) < k:
         cap = recommender.config.ensemble.max_per_artist
         rule = f" with at most {cap} an artist" if cap else ""

@@ -25,7 +25,7 @@ def command(
     """Print the groups of listeners, by the artists and terms that set them apart."""
     from recsys.bundle import Models
     from recsys.ensemble.recommender import HybridRecommender
-    from recsys.ensemble.segments import Segments, describe_segments
+    from recsys.ensemble.segments import SEGMENT_COLUMNS, Segments, describe_segments
 
     if k < 1:
         raise UsageError(f"k: want 1 or more, got {k}")
@@ -36,24 +36,7 @@ def command(
         own = int(segments.of_user[recommender.catalogue.users.require(user)])
         described = [one for one in described if one.number == own]
     if as_json:
-        print_json({"segments": [_plain(asdict(one)) for one in described]})
+        print_json({"segments": [asdict(one) for one in described]})
         return
-    rows = [
-        (
-            one.number,
-            f"{one.n_listeners:,}",
-            f"{one.share:.1%}",
-            ", ".join(name for _, name, _ in one.artists),
-            ", ".join(one.terms),
-        )
-        for one in described
-    ]
-    columns = ("group", "listeners", "share", "artists", "terms")
-    print_table("Listeners' groups", columns, rows, numeric=("group", "listeners", "share"))
-
-
-def _plain(segment: dict[str, object]) -> dict[str, object]:
-    artists = segment["artists"]
-    assert isinstance(artists, list)
-    named = [{"artist_id": id, "name": name, "share": share} for id, name, share in artists]
-    return segment | {"artists": named}
+    rows = [one.cells() for one in described]
+    print_table("Listeners' groups", SEGMENT_COLUMNS, rows, numeric=SEGMENT_COLUMNS[:3])

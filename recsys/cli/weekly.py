@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from recsys.cli.options import ModelsPath, Workers
+from recsys.cli.options import ModelsPath, PlayableFrom, Workers, files_of
 from recsys.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _FORMATS = ("parquet", "jspf", "m3u")
 
 def command(
     models: ModelsPath,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or bucket to write to.")],
     week: Annotated[
         str | None, typer.Option(metavar="2026-W47", help="ISO week; default: this one.")
     ] = None,
@@ -34,6 +35,7 @@ def command(
         float | None,
         typer.Option(min=0, max=1, help="Share of unknown artists; default: as trained."),
     ] = None,
+    dataset: PlayableFrom = None,
 ) -> None:
     """Write every listener's 30 items of a week; lists made earlier stay as they were."""
     from recsys.bundle import Models
@@ -51,11 +53,18 @@ def command(
     version = kept.open().version
     with backend_of(workers) as backend:
         n_new = all_weekly(kept, version, week, backend, adventurous=adventurous)
-    n_lists = _write(kept, version, week, out, formats)
+    n_lists = _write(kept, version, week, out, formats, files_of(dataset))
     print(f"{n_lists:,} lists of {week} in {out}, {n_new:,} made now")
 
 
-def _write(models: Models, version: str, week: str, out: Path, formats: list[str]) -> int:
+def _write(
+    models: Models,
+    version: str,
+    week: str,
+    out: str,
+    formats: list[str],
+    files: Mapping[str, Path],
+) -> int:
     """Write the lists in every format and return how many were not empty."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -83,7 +92,7 @@ def _write(models: Models, version: str, week: str, out: Path, formats: list[str
             if name in texts and items:
                 title = f"Discover Weekly of {kept.user_id}, {week}"
                 file = f"{week}/{quote(kept.user_id, safe='')[:120]}.{name}"
-                folder.write(file, texts[name](title, items).encode())
+                folder.write(file, texts[name](title, items, files).encode())
     if "parquet" in formats:
         schema = pa.schema([(name, pa.type_for_alias(type)) for name, type in _COLUMNS])
         with folder.writing(f"{week}.parquet") as stream:

@@ -8,7 +8,8 @@ evidence in both orientations, as `recsys.collaborative.als` takes it. The way:
    their place. Items and artists are the catalogue's, which the driver holds.
 2. Worker by worker, in rounds of bounded size, events travel as numbers to the owner of their
    listener, who keeps each event once and sums them up, as `recsys.data` does for a whole log.
-3. Each worker turns its evidence round and sends every item's column to the item's owner.
+3. Each worker turns its evidence round and sends every item's column to the item's owner
+   (`recsys.cluster.turning`).
 
 Everything runs on the verbs of `recsys.backend.Backend`. An event_id must stay with one listener.
 """
@@ -18,27 +19,26 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from recsys import progress
 from recsys.backend import Backend, Blocks, Parts
-from recsys.collaborative.checks import checked_evidence, checked_features
-from recsys.collaborative.kernels import Sparse
+from recsys.cluster.turning import by_user, turned
 from recsys.collaborative.routes import Sharded
-from recsys.collaborative.shards import balanced, frozen
 from recsys.config import Config, InteractionsConfig
 from recsys.data.catalogue import Catalogue, read_catalogue
 from recsys.data.dataset import Dataset, RowGroup
 from recsys.data.events import EVENT_COLUMNS, Events, each_once, no_events, numbered
 from recsys.data.identity import Ids, string_arrays
-from recsys.data.interactions import Interactions, build_interactions
-from recsys.errors import ConfigError, InputError
+from recsys.data.interactions import Interactions, build_interactions, stream_counts
+from recsys.errors import InputError
 
 __all__ = ["Intake", "take_in"]
 
@@ -47,8 +47,7 @@ _ROUND = 1_000_000
 """Events that a worker reads and sends at a time."""
 _SAMPLE = 1000
 """Events of each worker by whose listeners the ranges are cut."""
-_GRID = 4096
-"""Places between which ranges of items may be cut."""
+_STAGES = ("naming and sorting ids", "sending events", "summing up", "turning round", "done")
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ class Intake:
     """(n_workers + 1,) the first row of each worker's listeners, and the number of all."""
     interactions: Parts
     """Per worker those of its listeners; rows count from its first."""
+    latest: int
+    """Milliseconds since 1970 of the last event; 0 where none has a time."""
     n_events: int
     """Events read, repeated ones counted."""
     n_entries: int
@@ -101,21 +102,16 @@ def take_in(
 
     Raises
     ------
-    ConfigError
-        For the transform bm25, which compares a listener with the mean of all.
     InputError
         Where the log is empty.
     """
-    if config.interactions.transform == "bm25":
-        raise ConfigError(
-            "[interactions] transform: bm25 wants the whole log in one process; "
-            "take log or linear, or train without --sharded"
-        )
     groups = dataset.row_groups("events")
     n_events = sum(group.rows for group in groups)
     if not n_events:
         raise InputError(f"{dataset.folder.path}: no events; bring some with `recsys import`")
-    path = dataset.folder.path
+    path = dataset.folder.address
+    stage = partial(progress.step, "log", total=len(_STAGES) - 1)
+    stage(0, detail=_STAGES[0])
     shares = backend.scatter(_shared_out(groups, backend.n_workers))
     seen = backend.map(_seen, shares, shared=(path,))
     sample = sorted(id for ids in backend.gather(backend.map(_sample, seen)) for id in ids)
@@ -126,25 +122,31 @@ def take_in(
     named = {name: _gathered(owned[name][0], backend) for name in ("item_id", "artist_id")}
     catalogue = read_catalogue(dataset, named={"user_id": _strings([]), **named})
     users, received = owned["user_id"]
+    del named, owned
     user_bounds = np.cumsum([0, *backend.gather(backend.map(len, users))])
     first = backend.scatter(user_bounds[:-1].tolist())
     rows = backend.map(_joined, backend.exchange(_answered, users, received, first))
 
+    stage(1, detail=_STAGES[1])
     pieces = backend.map(_no_pieces, shares)
     n_rounds = max(backend.gather(backend.map(_n_rounds, shares)))
     known = backend.scatter([catalogue] * backend.n_workers)
-    for number in range(n_rounds):
+    for number in progress.track(range(n_rounds), "log: rounds"):
         where = (number, path, user_bounds)
         sent = backend.exchange(_sent, shares, seen, rows, known, shared=where)
         pieces = backend.map(_kept, pieces, sent)
     latest = max(backend.gather(backend.map(_latest, seen)))
+    stage(2, detail=_STAGES[2])
     starts = np.cumsum([0, *(part.rows for part in dataset.parts if part.table == "events")])
-    shared = (starts, config.interactions, latest)
-    interactions = backend.map(_summed, pieces, first, users, known, shared=shared)
-    explicit = config.collaborative.feedback == "explicit"
-    evidence = _turned(interactions, explicit, user_bounds, catalogue, features, backend)
-    n_entries = evidence.n_entries
-    return Intake(catalogue, users, user_bounds, interactions, n_events, n_entries), evidence
+    events = backend.map(_each_once, pieces, first, shared=(starts,))
+    interactions = _interactions(events, users, known, config.interactions, latest, backend)
+    by_listener, edges = by_user(events, interactions, known, config.collaborative, backend)
+    del events
+    stage(3, detail=_STAGES[3])
+    evidence = turned(by_listener, edges, user_bounds, catalogue, features, backend)
+    stage(4, detail=_STAGES[4])
+    facts = latest, n_events, evidence.n_entries
+    return Intake(catalogue, users, user_bounds, interactions, *facts), evidence
 
 
 def _shared_out(groups: Sequence[RowGroup], n: int) -> list[list[RowGroup]]:
@@ -314,16 +316,8 @@ def _texts(piece: _Piece) -> pa.Array:
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.large_string()), texts)
 
 
-def _summed(
-    pieces: list[_Piece],
-    first: int,
-    users: Ids,
-    catalogue: Catalogue,
-    starts: NDArray[np.int64],
-    config: InteractionsConfig,
-    latest: int,
-) -> Interactions:
-    """Sum up one worker's events."""
+def _each_once(pieces: list[_Piece], first: int, starts: NDArray[np.int64]) -> Events:
+    """Return one worker's events, each once; listeners count from its first."""
     whole = _one(pieces)
     pieces.clear()  # they were a third of this worker's memory
     order = np.argsort(whole.place)
@@ -332,88 +326,45 @@ def _summed(
     texts = pa.chunked_array([_texts(whole).take(pa.array(order)).cast(pa.string())])
     origin = (np.searchsorted(starts, whole.place[order], side="right") - 1).astype(np.int32)
     del whole, order
-    events = each_once(events, texts.dictionary_encode(), origin)
-    return build_interactions(events, replace(catalogue, users=users), config, now_ms=latest)
+    return each_once(events, texts.dictionary_encode(), origin)
 
 
-def _turned(
-    interactions: Parts,
-    explicit: bool,
-    user_bounds: NDArray[np.int64],
-    catalogue: Catalogue,
-    features: Callable[[Catalogue], NDArray[np.float32] | None],
+def _interactions(
+    events: Parts,
+    users: Parts,
+    known: Parts,
+    config: InteractionsConfig,
+    latest: int,
     backend: Backend,
-) -> Sharded:
-    """Make the item orientation by a shuffle, ranges of items balanced by entries."""
-    by_user = backend.map(_rows_of, interactions, shared=(explicit,))
-    n_items = catalogue.n_items
-    grid = np.unique(np.linspace(0, n_items, min(n_items, _GRID) + 1).astype(np.int64))
-    curve = sum(backend.gather(backend.map(_entries_before, by_user, shared=(grid,))))
-    item_bounds = grid[balanced(np.asarray(curve), backend.n_workers)]
-    first = backend.scatter(user_bounds[:-1].tolist())
-    turned = backend.exchange(_columns, by_user, first, shared=(item_bounds,))
-    by_item = backend.map(_stacked, turned)
-    sums = backend.gather(backend.map(_total, by_user))
-    total, n_entries = np.sum(sums, axis=0)
-    known = checked_features(features(catalogue), n_items)
-    return Sharded(
-        rows={"users": by_user, "items": by_item},
-        bounds={"users": user_bounds, "items": item_bounds},
-        features=backend.scatter(known[a:b] for a, b in pairwise(item_bounds)),
-        mean=float(total / max(n_entries, 1)),
-        n_entries=int(n_entries),
-    )
+) -> Parts:
+    """Sum up every worker's events; `latest` is when the last of all happened."""
+    mean_total = None
+    if config.transform == "bm25":
+        sums = backend.gather(backend.map(_totals, events, known, shared=(config, latest)))
+        total, n_streaming = np.sum(sums, axis=0)
+        mean_total = float(total / n_streaming) if n_streaming else 1.0
+    return backend.map(_summed, events, users, known, shared=(config, latest, mean_total))
 
 
-def _rows_of(interactions: Interactions, explicit: bool) -> Sparse:
-    matrix = checked_evidence(interactions.ratings if explicit else interactions.evidence)
-    return _sparse(matrix.indptr, matrix.indices, matrix.data)
+def _totals(
+    events: Events, catalogue: Catalogue, config: InteractionsConfig, latest: int
+) -> tuple[float, int]:
+    """Return what one worker's listeners streamed in all, and how many of them did."""
+    streams = events.take((events.item >= 0) & events.of_kind("stream") & (events.value > 0))
+    totals = np.bincount(streams.user, stream_counts(streams, catalogue, config, latest))
+    return float(totals.sum()), int(np.count_nonzero(totals > 0))
 
 
-def _entries_before(rows: Sparse, grid: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many entries lie in columns before each place of the grid."""
-    counts = np.bincount(np.searchsorted(grid, rows.indices, side="right"), minlength=len(grid) + 1)
-    return np.cumsum(counts)[: len(grid)]
-
-
-def _columns(rows: Sparse, first: int, bounds: NDArray[np.int64]) -> list[Sparse]:
-    """Return each range of columns as rows; their columns are rows of all listeners."""
-    shape = (len(rows.indptr) - 1, int(bounds[-1]))
-    turned = sp.csr_array((rows.values, rows.indices, rows.indptr), shape=shape).T.tocsr()
-    pieces = []
-    for a, b in pairwise(bounds):
-        begin, end = turned.indptr[a], turned.indptr[b]
-        indices = turned.indices[begin:end] + np.int32(first)
-        indptr = turned.indptr[a : b + 1] - begin
-        pieces.append(_sparse(indptr, indices, turned.data[begin:end]))
-    return pieces
-
-
-def _stacked(turned: Blocks) -> Sparse:
-    """Join rows whose columns come in order of the senders."""
-    pieces: list[Sparse] = [turned[sender] for sender in range(len(turned))]
-    counts = [np.diff(piece.indptr) for piece in pieces]
-    indptr = np.append(0, np.cumsum(np.sum(counts, axis=0)))
-    indices = np.empty(indptr[-1], np.int32)
-    values = np.empty(indptr[-1], np.float32)
-    begin = indptr[:-1].copy()
-    for piece, count in zip(pieces, counts, strict=True):
-        places = np.repeat(begin - piece.indptr[:-1], count) + np.arange(len(piece.indices))
-        indices[places], values[places] = piece.indices, piece.values
-        begin += count
-    return _sparse(indptr, indices, values)
-
-
-def _total(rows: Sparse) -> tuple[float, int]:
-    return float(rows.values.sum(dtype=np.float64)), len(rows.values)
-
-
-def _sparse(indptr: NDArray[Any], indices: NDArray[Any], values: NDArray[Any]) -> Sparse:
-    return Sparse(
-        frozen(indptr.astype(np.int64)),
-        frozen(indices.astype(np.int32, copy=False)),
-        frozen(values.astype(np.float32, copy=False)),
-    )
+def _summed(
+    events: Events,
+    users: Ids,
+    catalogue: Catalogue,
+    config: InteractionsConfig,
+    latest: int,
+    mean_total: float | None,
+) -> Interactions:
+    known = replace(catalogue, users=users)
+    return build_interactions(events, known, config, now_ms=latest, mean_total=mean_total)
 
 
 def _strings(ids: list[str]) -> pa.Array:

@@ -9,6 +9,9 @@ restarted one would have lost its parts without saying so. Whoever drives the al
 dead worker, a dead node or a lost block by `WorkersLostError`, and `renew` makes a new group from
 what the cluster still has.
 
+Tasks that know nothing of each other go to whoever is free, and there a dead worker is replaced at
+once (`recsys.cluster.crew`).
+
 Actors work off their calls in order, so `map` and `scatter` do not wait for them; an error on a
 worker is raised by the next verb that does: `gather`, `exchange`, `usage`.
 """
@@ -21,40 +24,26 @@ import uuid
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import ray
-from ray.exceptions import (
-    GetTimeoutError,
-    NodeDiedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayActorError,
-    RayTaskError,
-    WorkerCrashedError,
-)
+from ray.exceptions import GetTimeoutError, RayTaskError
 
 from recsys.backend import Usage, peak_bytes
+from recsys.cluster.crew import LOST, Crew, Worker, cause_of, line_of
 from recsys.errors import UsageError, WorkersLostError
 from recsys.progress import note
 
 __all__ = ["RayBackend", "RayParts", "Worker"]
 
-_LOST = (NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, WorkerCrashedError)
+T = TypeVar("T")
+
 _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
 )
-
-
-class Worker(NamedTuple):
-    """One actor, and where it runs."""
-
-    actor: Any
-    node: str
-    pid: int
 
 
 class RayBackend:
@@ -136,6 +125,10 @@ class RayBackend:
             )
 
     def _started(self, n_workers: int) -> list[Worker]:
+        return self._answering([self._start() for _ in range(n_workers)])
+
+    def _start(self) -> Any:
+        """Return an actor that may take its time to come up."""
         actor: Any = ray.remote(_Actor)
         actor = actor.options(
             num_cpus=self._num_cpus,
@@ -144,7 +137,7 @@ class RayBackend:
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": dict.fromkeys(_THREAD_VARIABLES, str(self._num_cpus))},
         )
-        return self._answering([actor.remote() for _ in range(n_workers)])
+        return actor.remote()
 
     def _answering(self, actors: list[Any]) -> list[Worker]:
         """Return the actors that answer in time, with nothing held; the others are given up."""
@@ -155,7 +148,7 @@ class RayBackend:
         for actor, answer in zip(actors, answers, strict=True):
             try:
                 there.append(Worker(actor, *ray.get(answer, timeout=0)))
-            except (GetTimeoutError, *_LOST):
+            except (GetTimeoutError, *LOST):
                 ray.kill(actor)
         return there
 
@@ -171,6 +164,9 @@ class RayBackend:
         dropped, handle = self._begin()
         values = list(parts)
         assert len(values) == self.n_workers, (len(values), self.n_workers)
+        if all(value is values[0] for value in values):
+            # Stored once; the workers of a node share its memory.
+            values = [ray.put(values[0])] * len(values)
         self._under_way += [
             worker.actor.keep.remote(dropped, handle.key, value)
             for worker, value in zip(self.workers, values, strict=True)
@@ -214,6 +210,12 @@ class RayBackend:
         ]
         return handle
 
+    def each(
+        self, function: Callable[..., Any], tasks: Iterable[T], *, shared: Sequence[Any] = ()
+    ) -> Iterator[tuple[T, Any]]:
+        crew: Crew[T] = Crew(self.workers, self._start, start_timeout_s=self._start_timeout_s)
+        return crew.work_off(function, tasks, shared)
+
     def usage(self) -> Usage:
         peaks = self._finish([worker.actor.peak.remote() for worker in self.workers], "usage")
         return Usage(self._bytes_moved, max(peaks))
@@ -242,9 +244,9 @@ class RayBackend:
                 self._report_late(tasks, what, time.monotonic() - began)
             return list(ray.get([*before, *tasks]))[len(before) :]
         except RayTaskError as error:
-            raise _cause(error) from None
-        except _LOST as error:
-            raise WorkersLostError(_line(error)) from None
+            raise cause_of(error) from None
+        except LOST as error:
+            raise WorkersLostError(line_of(error)) from None
 
     def _report_late(self, tasks: list[Any], what: str, seconds: float) -> None:
         done, late = ray.wait(tasks, num_returns=len(tasks), timeout=0)
@@ -316,8 +318,12 @@ class _Actor:
         # Not from the list itself: Ray calls send(), which only generators have.
         yield from (value for value in values)
 
+    def do(self, task: Any, given: tuple[Callable[..., Any], Sequence[Any]]) -> Any:
+        function, shared = given
+        return function(task, *shared)
+
     def give(self, key: str) -> Any:
-        return self._values[key]
+        return self._value(key)
 
     def held(self) -> int:
         """Return the number of values held."""
@@ -327,7 +333,12 @@ class _Actor:
         return peak_bytes()
 
     def _result(self, call: _Call) -> Any:
-        return call.function(*(self._values[key] for key in call.keys), *call.shared)
+        return call.function(*map(self._value, call.keys), *call.shared)
+
+    def _value(self, key: str) -> Any:
+        if key not in self._values:
+            raise WorkersLostError("a worker that was replaced holds nothing of before")
+        return self._values[key]
 
     def _drop(self, keys: list[str]) -> None:
         for key in keys:
@@ -344,15 +355,3 @@ def _size(value: Any) -> int:
 def _cpus() -> float:
     resources: dict[str, float] = ray.cluster_resources()
     return resources.get("CPU", 0)
-
-
-def _cause(error: RayTaskError) -> Exception:
-    """Return an error on a worker as what it was there."""
-    cause: Any = error
-    while isinstance(cause, RayTaskError) and isinstance(cause.cause, Exception):
-        cause = cause.cause
-    return WorkersLostError(_line(cause)) if isinstance(cause, _LOST) else cause
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

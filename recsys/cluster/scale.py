@@ -3,8 +3,8 @@
 Enters: a dataset, a `Config`, a `Backend`. Leaves: a version in `Models`, as
 `recsys.pipeline.build` makes it, array for array. The driver holds the catalogue of items and
 artists and what is known of them; listeners, their events, their matrices and all factors stay with
-the workers, who write their blocks into the version. Such a training always starts afresh, and
-leaves no graph of neighbours: no process sees all items' vectors, so their search stays exact.
+the workers, who write their blocks into the version. What it leaves out, it says: it starts afresh,
+no blend is learned, and no network.
 
 Memory: `worker_bytes` is what a worker may take, and `scripts/scale_run.py` holds it against a run.
 With E events, U listeners, N entries of the evidence on the largest worker, n_users and n_items
@@ -12,6 +12,7 @@ rows in all, w = 4 (padded f + 1), it is 380 MB for an empty worker and the larg
 
     taking in   160 E + 120 N + 100 n_users      while events are summed up
     training    60 N + w (own rows + largest block + half of the larger side)
+    linking     1600 n_items      one worker, of a large catalogue (`recsys.cluster.served`)
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.audio.listening import hear_items
 from recsys.backend import Backend
 from recsys.bundle import Block, Bundle, Models, write_block
 from recsys.cluster.intake import Intake, take_in
+from recsys.cluster.served import linked, lists_of, segments_of
 from recsys.collaborative import als
 from recsys.collaborative.checkpoints import Checkpoints
 from recsys.collaborative.kernels import padded
@@ -33,12 +36,14 @@ from recsys.collaborative.routes import Sharded
 from recsys.collaborative.trained import Trained
 from recsys.config import Config
 from recsys.data.catalogue import Catalogue
+from recsys.data.collections import Collections
 from recsys.data.dataset import Dataset
 from recsys.data.events import no_events
 from recsys.data.identity import Ids
 from recsys.data.interactions import Interactions
-from recsys.errors import UsageError
+from recsys.errors import ConfigError, UsageError
 from recsys.pipeline import MODEL_NAMES, Content, Source, assemble, check_names, training_key
+from recsys.progress import note
 from recsys.storage import Folder
 
 __all__ = ["build_sharded", "worker_bytes"]
@@ -64,9 +69,20 @@ def build_sharded(
     check_names(only)
     if "collaborative" not in only:
         raise UsageError("--sharded trains the collaborative model; name it in --only, or drop it")
+    _refuse(config)
+    if config.collaborative.warm_start and models.versions():
+        note("collaborative starts afresh: --sharded goes on from no version")
+    if config.ensemble.blend == "auto" and set(MODEL_NAMES) <= set(only):
+        note("blend: fusion; --sharded learns none")
+    heard: dict[str, Any] = {}
+    if "audio" in {*only, *config.collaborative.features}:
+        # Hearing fills the descriptors table, which is part of the dataset that the key names.
+        heard = {"heard": hear_items(dataset, config.audio, backend)}
+        if heard["heard"] and config.network.enabled:
+            note("network left out: --sharded trains none")
     writer = models.write()
     checkpoints = Checkpoints(
-        f"{models.folder.path}/checkpoints/"
+        f"{models.folder.address}/checkpoints/"
         + training_key(["sharded", dataset.fingerprint()], config),
         every=config.collaborative.checkpoint_every,
         resume=resume,
@@ -74,7 +90,9 @@ def build_sharded(
     taken: Intake | None = None
 
     def content_of(catalogue: Catalogue) -> Content:
-        return Content(Source(dataset, catalogue, no_events()), config)
+        content = Content(Source(dataset, catalogue, no_events()), config, backend=backend)
+        vars(content).update(heard)
+        return content
 
     def load(workers: Backend) -> Sharded:
         nonlocal taken
@@ -84,25 +102,32 @@ def build_sharded(
         )
         return evidence
 
-    def finish(step: als.Step) -> tuple[Intake, Trained, Arrays]:
-        assert taken is not None
-        path = models.folder.path
-        trained = als.finish(step, config.collaborative, backend)
-        arrays = trained.store(backend, path)
-        return taken, trained, arrays | _stored(taken, backend, path)
+    path = models.folder.address
 
-    taken, trained, arrays = als.minimise(
+    def finish(step: als.Step) -> tuple[Intake, Trained, Arrays, Collections]:
+        assert taken is not None
+        trained = als.finish(step, config.collaborative, backend)
+        arrays = trained.store(backend, path) | _stored(taken, backend, path)
+        if taken.n_entries:
+            arrays |= segments_of(trained, config.segments, backend, path)
+        return taken, trained, arrays, lists_of(dataset, taken, backend)
+
+    taken, trained, arrays, lists = als.minimise(
         load, config.collaborative, backend, finish, checkpoints=checkpoints
     )
     n_users = int(taken.user_bounds[-1])
     for name, blocks in arrays.items():
         writer.add_blocks(name, blocks)
     taken.catalogue.write(writer, without=("users",))
+    lists.write(writer)
 
     def collaborative() -> str:
         if not taken.n_entries:
             return "no events on items"
         trained.note(writer)
+        graph = linked(arrays, backend, path)
+        if graph is not None:
+            writer.add_blocks("neighbours/collaborative", [graph])
         return ""
 
     counts = {"users": n_users, "events": taken.n_events}
@@ -110,6 +135,16 @@ def build_sharded(
     version = assemble(content, collaborative, writer, only=only, activate=activate, counts=counts)
     checkpoints.clear()
     return version
+
+
+def _refuse(config: Config) -> None:
+    """Raise ConfigError for what cannot be had of a log that nobody holds."""
+    blend = config.ensemble.blend
+    if blend not in ("auto", "fusion"):
+        raise ConfigError(
+            f"ensemble.blend: {blend} is learned from the whole log in one process; "
+            f"take fusion, or train without --sharded"
+        )
 
 
 def worker_bytes(bundle: Bundle, n_workers: int) -> float:
@@ -125,7 +160,8 @@ def worker_bytes(bundle: Bundle, n_workers: int) -> float:
     half = max(counts["users"], counts["items"]) / 2
     rows = sum(largest) + max(largest) + half
     training = 60 * max(block.shape[0] for block in entries) + width * rows
-    return float(380e6 + max(taking_in, training))
+    linking = 1600 * counts["items"] * ("neighbours/collaborative" in bundle.arrays)
+    return float(380e6 + max(taking_in, training, linking))
 
 
 def _stored(taken: Intake, backend: Backend, path: str) -> Arrays:

@@ -169,7 +169,8 @@ def minimise(
                 watch.see(step)
                 if checkpoints and _due(step, config, checkpoints):
                     state = State(step.iteration, step.loss, step.basis, step.feature_map)
-                    checkpoints.save(state, step.users, step.items, backend)
+                    rows = {"users": step.users, "items": step.items}
+                    checkpoints.save(state, rows | _drift(step), backend)
             assert step is not None, "alternate yields the start where there are no iterations"
             watch.end(step)
             return finish(step)
@@ -182,6 +183,10 @@ def minimise(
             progress.note(f"workers lost: {error}; renewing them and going on after {after}")
             backend.renew()
             progress.note(f"{backend.n_workers} workers are at work again")
+
+
+def _drift(step: Step) -> dict[str, Parts]:
+    return {} if step.drift is None else {"drift": step.drift}
 
 
 def _due(step: Step, config: CollaborativeConfig, checkpoints: Checkpoints) -> bool:

@@ -15,7 +15,7 @@ Enters: what `recsys.collaborative.als` yields. Leaves: `Checkpoint`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from recsys.backend import Backend, Parts
 from recsys.bundle import Block, read_block, write_block
-from recsys.collaborative.routes import Side
 from recsys.collaborative.shards import Latent, pad
 from recsys.errors import BundleError, InputError
 from recsys.progress import note
@@ -58,12 +57,13 @@ class Checkpoint:
 
     path: str
     state: State
-    rows: dict[Side, Rows]
+    rows: dict[str, Rows]
+    """Of users, of items, and, where items have biases of time bins, of these, ``drift``."""
 
-    def read(self, side: Side, bounds: Sequence[int], n_factors: int, backend: Backend) -> Parts:
+    def read(self, name: str, bounds: Sequence[int], width: int, backend: Backend) -> Parts:
         """Let each worker read its rows, a `Latent`; `bounds` as in `routes.Sharded`."""
         ranges = backend.scatter(pairwise(bounds))
-        shared = (self.path, self.rows[side], n_factors)
+        shared = (self.path, self.rows[name], width)
         return backend.map(_rows_between, ranges, shared=shared)
 
 
@@ -102,10 +102,9 @@ class Checkpoints:
         except ValueError as error:
             raise self._damaged(error) from error
         try:
-            rows: dict[Side, Rows] = {
-                "users": _pairs(manifest["users"]),
-                "items": _pairs(manifest["items"]),
-            }
+            rows = {name: _pairs(manifest[name]) for name in ("users", "items")}
+            if "drift" in manifest:
+                rows["drift"] = _pairs(manifest["drift"])
             basis, feature_map = (
                 np.array(read_block(folder, _block(manifest[name])))
                 for name in ("basis", "feature_map")
@@ -115,13 +114,13 @@ class Checkpoints:
             raise self._damaged(error) from error
         return Checkpoint(self.path, state, rows)
 
-    def save(self, state: State, users: Parts, items: Parts, backend: Backend) -> None:
-        """Store a state; where the disk refuses, say so and keep the one before."""
+    def save(self, state: State, rows: Mapping[str, Parts], backend: Backend) -> None:
+        """Store a state and `Checkpoint.rows`; where the disk refuses, keep the one before."""
         folder = Folder(self.path)
         try:
             kept: dict[str, Any] = {
                 name: backend.gather(backend.map(_stored, parts, shared=(self.path,)))
-                for name, parts in (("users", users), ("items", items))
+                for name, parts in rows.items()
             }
             kept["basis"] = write_block(folder, state.basis)
             kept["feature_map"] = write_block(folder, state.feature_map)

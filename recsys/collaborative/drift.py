@@ -73,11 +73,10 @@ class Drift:
         self.biases: Parts = backend.map(no_biases, items, shared=(config.drift_bins,))
         """Per worker a `Latent` whose vectors are d, (n, padded T), and which has no biases."""
 
-    def fit(self, item_parts: Parts, items: Parts, users: Parts) -> Parts:
-        """Take the exact step, `users` being what every worker was sent; return the new d."""
+    def fit(self, item_parts: Parts, items: Parts, users: Parts) -> None:
+        """Take the exact step, `users` being what every worker was sent."""
         parts = (item_parts, items, users)
         self.biases = self._backend.map(least_biases, *parts, shared=self._shared)
-        return self.biases
 
     def seen(self, parts: dict[Side, Parts], sent: Parts) -> dict[Side, Parts]:
         """Return the evidence with the d of each entry; `sent` are those that listeners met."""

@@ -28,7 +28,7 @@ from recsys.config import CollaborativeConfig, Config
 from recsys.errors import UsageError
 from recsys.retrieval.exact import ExactIndex
 
-__all__ = ["Curvature", "Explanation", "Factors"]
+__all__ = ["Explanation", "Factors"]
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
@@ -47,41 +47,6 @@ class Explanation:
     """(k,) items of the listener's history, the largest share first."""
     shares: NDArray[np.float64]
     """(k,) what each of them adds to the score."""
-
-
-class Curvature:
-    """How the weighted error of predicted plays bends in an item's factors.
-
-    Half its second derivative: sum_u c_ui x_u x_u', with all users, observed or not.
-
-    Parameters
-    ----------
-    factors
-        Their users' side is taken as fixed.
-    evidence
-        (n_users, n_items), as in training.
-    """
-
-    def __init__(self, factors: Factors, evidence: csr_array) -> None:
-        self._users = factors.user_factors.astype(np.float32)
-        self._config = factors.config
-        self._columns = evidence.tocsc()
-        unobserved = 0.0 if self._config.feedback == "explicit" else self._config.unobserved_weight
-        self._unobserved = unobserved
-        self._all = unobserved * (self._users.T @ self._users)
-
-    def __call__(self, items: NDArray[np.integer]) -> Floats:
-        """Return (m, f, f) float32 for item rows (m,)."""
-        bent = np.repeat(self._all[None], len(items), axis=0)
-        for place, item in enumerate(items.tolist()):
-            stored = slice(self._columns.indptr[item], self._columns.indptr[item + 1])
-            users = self._users[self._columns.indices[stored]]  # (n, f)
-            weights = np.ones(len(users), np.float32)
-            if self._config.feedback == "implicit":
-                heard = self._config.alpha * np.abs(self._columns.data[stored])
-                weights = heard + (self._config.confidence == "excess") - self._unobserved
-            bent[place] += (users * weights[:, None]).T @ users
-        return np.asarray(bent, np.float32)
 
 
 @dataclass(frozen=True)

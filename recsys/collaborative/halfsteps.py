@@ -63,6 +63,10 @@ class Problem:
                 checkpoint.read(side, self.bounds[side].tolist(), self.config.factors, self.backend)
                 for side in OTHER
             )
+            if self.drift and "drift" in checkpoint.rows:
+                bounds, n_bins = self.bounds["items"].tolist(), self.config.drift_bins
+                self.drift.biases = checkpoint.read("drift", bounds, n_bins, self.backend)
+                self._see_drift(self.drift)
             return users, items
         users, items = self._random() if initial is None else self._given(initial)
         self.prior.fit(items)
@@ -90,9 +94,8 @@ class Problem:
         if side == "items":
             self.prior.fit(moving)
             if self.drift:
-                biases = self.drift.fit(self.parts["items"], moving, blocks)
-                sent = self._sent("users", biases)
-                self.parts = self.drift.seen(self.parts, sent)
+                self.drift.fit(self.parts["items"], moving, blocks)
+                self._see_drift(self.drift)
         return fixed, moving, rotation
 
     def loss(self, users: Parts, items: Parts) -> float:
@@ -118,6 +121,10 @@ class Problem:
             order = [*range(f), f + 1, f]
             loss += rule.unobserved * np.sum(gram_u * gram_i[np.ix_(order, order)])
         return float(loss)
+
+    def _see_drift(self, drift: Drift) -> None:
+        """Let the entries of the evidence meet the biases of their bins."""
+        self.parts = drift.seen(self.parts, self._sent("users", drift.biases))
 
     def _sent(self, side: Side, fixed: Parts) -> Parts:
         """Bring the fixed rows to the workers that solve `side`."""

@@ -24,7 +24,11 @@ from recsys.collaborative.kernels import (
     compiled,
 )
 
-__all__ = ["solve_cg", "solve_cholesky"]
+__all__ = ["ROOM", "solve_cg", "solve_cholesky"]
+
+ROOM = 1 << 20
+"""Numbers of the fixed side that `solve_cg` keeps gathered over all its steps. A row with more is
+gathered anew for each step: to hold all of a popular item would cost memory."""
 
 
 @compiled
@@ -44,9 +48,7 @@ def solve_cg(
     """
     rule, dense, fixed, _, ridges, bias_ridges, prior, relaxation = half
     width = fixed.shape[1]
-    # A row's gathered part of `fixed` stays in a cache over all steps. What is longer is gathered
-    # anew for each: to hold all of a popular item would cost memory. Only what is used is touched.
-    room = max(LANES, (1 << 20) // width)
+    room = max(LANES, ROOM // width)  # memory that no row needs is never touched
     y = np.empty((room, width), np.float32)
     weights = np.empty(room, np.float32)
     targets = np.empty(room, np.float32)

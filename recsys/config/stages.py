@@ -335,6 +335,8 @@ class EvaluationConfig:
     """Evaluate at most this many listeners, drawn by seed; 0 takes all."""
     seed: int = 0
     """Seed of the draw and of the random baseline."""
+    margin: float = 0.02
+    """Share of NDCG@30 by which a new recipe may stay behind the one that serves, and serve yet."""
 
 
 @dataclass(frozen=True, kw_only=True)

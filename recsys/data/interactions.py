@@ -88,7 +88,12 @@ class Interactions:
 
 
 def build_interactions(
-    events: Events, catalogue: Catalogue, config: InteractionsConfig, *, now_ms: int | None = None
+    events: Events,
+    catalogue: Catalogue,
+    config: InteractionsConfig,
+    *,
+    now_ms: int | None = None,
+    mean_total: float | None = None,
 ) -> Interactions:
     """Sum `events` into matrices.
 
@@ -102,6 +107,8 @@ def build_interactions(
         Weights, transform and decay.
     now_ms
         Milliseconds since 1970 from which decay counts back; by default the latest event.
+    mean_total
+        Of `transform_streams`, where `events` are only some listeners'.
     """
     n_users, n_items, n_artists = catalogue.n_users, catalogue.n_items, catalogue.n_artists
     on_item = events.item >= 0
@@ -115,7 +122,8 @@ def build_interactions(
     streamed = played.sum(stream_counts(streams, catalogue, config, latest)).data
     counts = played.matrix(streamed)
     others = other_evidence(events, config, latest)
-    total = (config.stream * played.matrix(transform_streams(counts, config))).tocsr()
+    transformed = transform_streams(counts, config, mean_total=mean_total)
+    total = (config.stream * played.matrix(transformed)).tocsr()
     return Interactions(
         evidence=_evidence(total, events, others, catalogue),
         plays=played.sum(streams.value),

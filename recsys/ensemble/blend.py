@@ -1,7 +1,7 @@
 """One order out of several: candidates whose score is a sum of signals, and how it is made.
 
-Enters: each source's candidates as ranked item rows. Leaves: the union of them, best first, where
-an item's score is the sum of one signal per source. The first way to blend, which needs no
+Enters: each source's candidates as ranked item rows. Leaves: the union of them, where an item's
+score is the sum of one signal per source. The first way to blend, which needs no
 learning, is reciprocal-rank fusion:
 
     score_ui = sum_s signal_uis,    signal_uis = weight_s / (rank_offset + rank_uis)
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ __all__ = ["Blend", "Blender", "ReciprocalRank", "fuse"]
 
 @dataclass(frozen=True)
 class Blend:
-    """Scored candidates of a batch of listeners, grouped by listener, best first."""
+    """Scored candidates of a batch of listeners, grouped by listener."""
 
     listener: NDArray[np.int64]
     """(n,) place of the listener in the batch, ascending."""
@@ -127,9 +128,8 @@ def fuse(
     weights: Mapping[str, float],
     *,
     rank_offset: float,
-    tie_break: NDArray[np.int32],
 ) -> Blend:
-    """Fuse the candidates of all sources.
+    """Fuse the candidates of all sources into their union, not yet sorted.
 
     Parameters
     ----------
@@ -140,22 +140,50 @@ def fuse(
         Weight of each source, at least 0.
     rank_offset
         The larger, the less the first places stand out.
-    tie_break
-        (n_items,) distinct numbers; of equal scores the item with the lower one comes first.
     """
-    n_items = len(tie_break)
-    pairs, shares, sources = [], [], []
-    for column, (source, rows) in enumerate(candidates.items()):
-        listener, place = np.nonzero(rows >= 0)
-        pairs.append(listener * n_items + rows[listener, place])
-        shares.append(weights[source] / (rank_offset + 1 + place))
-        sources.append(np.full(len(place), column))
-    distinct, where = np.unique(np.concatenate(pairs), return_inverse=True)
-    signals = np.zeros((len(distinct), len(candidates)))
-    signals[where, np.concatenate(sources)] = np.concatenate(shares)
-    listener, item = np.divmod(distinct, max(n_items, 1))
-    order = np.lexsort((tie_break[item], -signals.sum(axis=1), listener))
-    return Blend(listener[order], item[order].astype(np.int32), signals[order])
+    rows = np.concatenate(list(candidates.values()), axis=1)  # (m, n_places)
+    depths = [found.shape[1] for found in candidates.values()]
+    column = np.repeat(np.arange(len(depths)), depths)
+    shares = [
+        weights[source] / (rank_offset + 1 + np.arange(depth))
+        for source, depth in zip(candidates, depths, strict=True)
+    ]
+    listener, item = np.empty(rows.size, np.int64), np.empty(rows.size, np.int32)
+    signals = np.zeros((rows.size, len(depths)))
+    n = _unite(rows, column, np.concatenate(shares), listener, item, signals)
+    return Blend(listener[:n], item[:n], signals[:n])
+
+
+@numba.njit(nogil=True, cache=True)
+def _unite(
+    rows: NDArray[np.int32],
+    column: NDArray[np.int64],
+    share: NDArray[np.float64],
+    listener: NDArray[np.int64],
+    item: NDArray[np.int32],
+    signals: NDArray[np.float64],
+) -> int:
+    """Fill listener, item and signals (zeros) with the distinct pairs; return how many."""
+    size = 64
+    while size < 2 * rows.shape[1]:
+        size *= 2
+    entry_of = np.empty(size, np.int64)  # of one listener: open addressing by item
+    n = 0
+    for u in range(len(rows)):
+        entry_of[:] = -1
+        for place in range(rows.shape[1]):
+            one = rows[u, place]
+            if one < 0:
+                continue
+            slot = (np.int64(one) * 0x9E3779B1 >> 15) & (size - 1)
+            while entry_of[slot] >= 0 and item[entry_of[slot]] != one:
+                slot = (slot + 1) & (size - 1)
+            if entry_of[slot] < 0:
+                entry_of[slot] = n
+                listener[n], item[n] = u, one
+                n += 1
+            signals[entry_of[slot], column[place]] = share[place]
+    return n
 
 
 def places(groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,14 +11,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.data.interactions import Interactions
-from recsys.retrieval import index_of
+from recsys.retrieval import Selection, index_of
+from recsys.retrieval.exact import contains
 
-__all__ = ["Listeners", "Popularity", "Space", "played_by", "positive", "rows_of", "unit"]
+__all__ = [
+    "Eligible",
+    "Listeners",
+    "Popularity",
+    "Space",
+    "played_by",
+    "positive",
+    "rows_of",
+    "unit",
+]
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,8 @@ class Listeners:
     def take(self, rows: NDArray[np.int64]) -> Listeners:
         """Return some of them."""
         points = {space: vectors[rows] for space, vectors in self.points.items()}
-        return Listeners(self.history[rows], self.heard[rows], self.follows[rows], points)
+        history, heard = rows_of(self.history, rows), rows_of(self.heard, rows)
+        return Listeners(history, heard, rows_of(self.follows, rows), points)
 
     def knowing(self, items: NDArray[np.int64]) -> Listeners:
         """Return the same, each of whom knows the item rows `items` too."""
@@ -80,11 +92,18 @@ class Space:
         self.above = above
         self.index = index_of(vectors, biases, graph=graph)
         self.known: NDArray[np.bool_] = np.asarray((vectors != 0).any(axis=1))
+        self._all_known = self.select(np.ones(len(vectors), bool))
 
     @cached_property
     def directions(self) -> NDArray[np.float32]:
         """(n_items, d) the vectors at unit length."""
         return unit(self.vectors)
+
+    def select(self, allowed: NDArray[np.bool_]) -> Selection | None:
+        """Prepare the known items among those `allowed` (n_items,); None where that is all."""
+        within = self.known & allowed
+        # Without a selection the index reads its vectors in place instead of gathering them.
+        return None if within.all() else self.index.select(within)
 
     def search(
         self,
@@ -92,19 +111,25 @@ class Space:
         k: int,
         *,
         exclude: csr_array | None = None,
-        allowed: NDArray[np.bool_] | None = None,
+        within: Selection | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return (m, k) item rows and scores, best first, padded with -1 and -inf.
 
         A zero query finds nothing.
+
+        Parameters
+        ----------
+        exclude
+            As of `ExactIndex.search`.
+        within
+            What `select` returned; None for all known items.
         """
-        within = self.known if allowed is None else self.known & allowed
-        # Without a mask the index reads its vectors in place instead of gathering them.
-        mask = None if within.all() else within
-        rows, scores = self.index.search(queries, k, exclude=exclude, allowed=mask)
-        silent = ~np.asarray((queries != 0).any(axis=1))
-        lost = (scores <= self.above) | silent[:, None]
-        return np.where(lost, -1, rows).astype(np.int32), np.where(lost, -np.inf, scores)
+        chosen = self._all_known if within is None else within
+        rows, scores = self.index.search(queries, k, exclude=exclude, allowed=chosen)
+        lost = scores <= self.above
+        lost |= ~np.asarray(queries.any(axis=1))[:, None]
+        rows[lost], scores[lost] = -1, -np.inf
+        return rows, scores
 
 
 class Popularity:
@@ -123,26 +148,79 @@ class Popularity:
         """(n_items,) place of each item in the order, 0 the most played."""
         self.place[self.order] = np.arange(len(listeners), dtype=np.int32)
 
-    def search(
-        self, k: int, *, exclude: csr_array, allowed: NDArray[np.bool_]
-    ) -> NDArray[np.int32]:
-        """Return (m, k) int32 item rows for the m rows of `exclude`, padded with -1."""
-        m = int(exclude.shape[0])
-        eligible = self.order[allowed[self.order]]
-        # Whoever has heard h items finds k unheard ones among the first k + h.
-        n_heard = np.diff(exclude.indptr)
-        window = eligible[: k + int(n_heard.max(initial=0))]
-        place = np.full(len(self.order), -1, np.int64)
-        place[window] = np.arange(len(window))
-        heard_place = place[exclude.indices]
-        inside = heard_place >= 0
-        free = np.ones((m, len(window)), bool)
-        free[np.repeat(np.arange(m), n_heard)[inside], heard_place[inside]] = False
-        found = np.full((m, k), -1, np.int32)
-        rank = np.cumsum(free, axis=1) - 1
-        listener, column = np.nonzero(free & (rank < k))
-        found[listener, rank[listener, column]] = window[column]
+    def search(self, k: int, *, exclude: csr_array, within: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return (m, k) int32 item rows for the m rows of `exclude`, padded with -1.
+
+        `within` are the rows that may be returned, in this order.
+        """
+        found = np.full((exclude.shape[0], k), -1, np.int32)
+        _first_unheard(within, exclude.indptr, exclude.indices, found)
         return found
+
+
+class Eligible:
+    """What lists may hold, and what each source makes of that, found out once for many lists.
+
+    Parameters
+    ----------
+    items
+        (n_items,) whether a list may hold an item.
+    spaces
+        Where nearest items are searched.
+    popularity
+        All items, the most played first.
+    new
+        (n_items,) items with hardly a listener.
+    """
+
+    def __init__(
+        self,
+        items: NDArray[np.bool_],
+        spaces: Mapping[str, Space],
+        popularity: Popularity,
+        new: NDArray[np.bool_],
+    ) -> None:
+        self.items = items
+        self._spaces = spaces
+        self._popularity = popularity
+        self._new = new
+        self._selections: dict[tuple[str, bool], Selection | None] = {}
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def by_popularity(self) -> NDArray[np.int32]:
+        """Item rows, the most played first."""
+        order = self._popularity.order
+        return order[self.items[order]]
+
+    def within(self, space: str, *, new: bool = False) -> Selection | None:
+        """Return what a search of a space may find, of the new items alone where said so."""
+        key = space, new
+        if key not in self._selections:
+            allowed = self.items & self._new if new else self.items
+            self._selections[key] = self._spaces[space].select(allowed)
+        return self._selections[key]
+
+
+@numba.njit(nogil=True, cache=True)
+def _first_unheard(
+    within: NDArray[np.int32],
+    indptr: NDArray[np.integer],
+    heard: NDArray[np.int32],
+    found: NDArray[np.int32],
+) -> None:
+    """Fill found (m, k) with the first of `within` that each listener has not heard."""
+    for u in range(len(found)):
+        known = heard[indptr[u] : indptr[u + 1]]
+        n = 0
+        for item in within:
+            if n == found.shape[1]:
+                break
+            if not contains(known, item):
+                found[u, n] = item
+                n += 1
 
 
 def rows_of(matrix: csr_array, rows: NDArray[np.integer]) -> csr_array:

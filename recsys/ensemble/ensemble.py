@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -24,7 +25,15 @@ from recsys.data.catalogue import NO_TIME, Catalogue
 from recsys.data.collections import Collections
 from recsys.data.interactions import Interactions
 from recsys.ensemble.blend import Blend, ReciprocalRank, fuse
-from recsys.ensemble.candidates import Listeners, Popularity, Space, played_by, positive, rows_of
+from recsys.ensemble.candidates import (
+    Eligible,
+    Listeners,
+    Popularity,
+    Space,
+    played_by,
+    positive,
+    rows_of,
+)
 from recsys.ensemble.features import FeatureMaker
 from recsys.ensemble.sound import Sound
 from recsys.ensemble.sources import Artists, Shelves, interleave
@@ -197,16 +206,19 @@ class Ensemble:
             own = np.zeros((m, self.factors.user_factors.shape[1]), np.float32)
             if history.nnz:
                 own = self.factors.fold_in(history)[0]
-        follows = csr_array(np.zeros((m, self.catalogue.n_artists), np.float32))
-        heard = csr_array(np.zeros(history.shape, np.int8))
+        heard, follows = _nothing(history.shape), _nothing((m, self.catalogue.n_artists))
         return Listeners(history, heard, follows, self._points(history, history, own))
+
+    def eligible(self, items: NDArray[np.bool_]) -> Eligible:
+        """Prepare a mask (n_items,) of what lists may hold, for many of them."""
+        return Eligible(items, self.spaces, self.popularity, self._cold)
 
     def union(
         self,
         listeners: Listeners,
         depth: int,
         *,
-        eligible: NDArray[np.bool_],
+        eligible: Eligible,
         silent: Collection[str] = (),
     ) -> Blend:
         """Return the candidates of all sources but the `silent` ones.
@@ -221,12 +233,7 @@ class Ensemble:
             else self.candidates(source, listeners, depth, eligible=eligible)
             for source in self.sources
         }
-        return fuse(
-            found,
-            dict.fromkeys(found, 1.0),
-            rank_offset=self.config.rank_offset,
-            tie_break=self.popularity.place,
-        )
+        return fuse(found, dict.fromkeys(found, 1.0), rank_offset=self.config.rank_offset)
 
     def last_resort(self, depth: int) -> int:
         """Return how many of the most popular stand beside `depth` candidates of other sources.
@@ -241,58 +248,65 @@ class Ensemble:
         listeners: Listeners,
         depth: int,
         *,
-        eligible: NDArray[np.bool_],
+        eligible: Eligible,
     ) -> NDArray[np.int32]:
         """Return (m, at least `depth`) item rows of one source, best first, padded with -1."""
         heard = listeners.heard
         if source == "popularity":
-            return self.popularity.search(self.last_resort(depth), exclude=heard, allowed=eligible)
+            return self.popularity.search(
+                self.last_resort(depth), exclude=heard, within=eligible.by_popularity
+            )
         if source == "artists":
             return self.artists.propose(
                 listeners.history, listeners.follows, min(depth, self.config.from_artists),
-                exclude=heard, allowed=eligible,
+                exclude=heard, allowed=eligible.items,
             )  # fmt: skip
         if source == "collections":
             return self.shelves.propose(
                 listeners.history, min(depth, self.config.from_collections),
-                exclude=heard, allowed=eligible,
+                exclude=heard, allowed=eligible.items,
             )  # fmt: skip
         return self._near(source, listeners, depth, eligible)
 
     def _near(
-        self, source: str, listeners: Listeners, depth: int, eligible: NDArray[np.bool_]
+        self, source: str, listeners: Listeners, depth: int, eligible: Eligible
     ) -> NDArray[np.int32]:
         """Return the candidates of a space: the main ones, then its extras."""
-        points = listeners.points[source]
+        points, everything = listeners.points[source], depth >= len(eligible)
         if source == "collaborative":
-            main, more, within = points[:, 1:2], points[:, :1], eligible
+            main, more, extras_are_new = points[:, 1:2], points[:, :1], False
             n_more = self.config.from_recent
         else:
-            main, more, within = points[:, 2:], points[:, 1:2], eligible & self._cold
+            main, more, extras_are_new = points[:, 2:], points[:, 1:2], True
             n_more = self.config.new_items if self._has_cold else 0
-        found = self._search(source, main, listeners, depth, eligible)
+        # All tastes together give about `depth`; where everything is to be ranked, each gives all.
+        each = depth if everything else -(-depth // main.shape[1])
+        found = interleave(self._search(source, main, listeners, each, eligible), depth)
         if not n_more:
             return found
-        extra = self._search(source, more, listeners, n_more, within)
-        chained = np.concatenate([found, extra], axis=1)
-        return interleave(chained[:, None, :], chained.shape[1])
+        extra = self._search(source, more, listeners, n_more, eligible, new=extras_are_new)
+        chained = np.concatenate([found, extra[:, 0]], axis=1)
+        return interleave(chained[:, None], chained.shape[1])
 
     def _search(
         self,
         source: str,
         points: NDArray[np.float32],
         listeners: Listeners,
-        depth: int,
-        eligible: NDArray[np.bool_],
+        k: int,
+        eligible: Eligible,
+        *,
+        new: bool = False,
     ) -> NDArray[np.int32]:
-        """Return (m, depth) nearest items to the points (m, q, d) of each listener, in turns."""
+        """Return (m, q, k) nearest items to the points (m, q, d) of each listener."""
         m, q, d = points.shape
-        # All tastes together give about `depth`; where everything is to be ranked, each gives all.
-        each = depth if depth >= len(eligible) else -(-depth // q)
         rows, _ = self.spaces[source].search(
-            points.reshape(m * q, d), each, exclude=_repeated(listeners.heard, q), allowed=eligible
+            points.reshape(m * q, d),
+            k,
+            exclude=listeners.heard,
+            within=eligible.within(source, new=new),
         )
-        return rows if q == 1 else interleave(rows.reshape(m, q, -1), depth)
+        return rows.reshape(m, q, k)
 
     def _points(
         self, history: csr_array, lately: csr_array, own: NDArray[np.float32] | None
@@ -317,34 +331,37 @@ class Ensemble:
 
         With `hours` only what was last played in them.
         """
-        plays, last = known.plays, known.last_played
-        starts, ends = plays.indptr[users], plays.indptr[users + 1]
-        n = ends - starts
-        where = np.repeat(starts - np.cumsum(n) + n, n) + np.arange(n.sum())
-        owner = np.repeat(np.arange(len(users)), n)
-        at = last[where].astype(np.float64)
-        latest = np.full(len(users), -np.inf)
-        np.maximum.at(latest, owner, at)
-        weight = np.exp2((at - latest[owner]) / (_RECENT_DAYS * _DAY_MS)).astype(np.float32)
-        if hours is not None:
-            weight = (weight * _within(last[where], hours)).astype(np.float32)
-        indptr = np.concatenate([[0], np.cumsum(n)])
-        shape = (len(users), self.catalogue.n_items)
-        return csr_array((weight, plays.indices[where], indptr), shape=shape)
+        lately = rows_of(known.plays, users)
+        at, weight = np.empty(lately.nnz, np.int64), np.empty(lately.nnz, np.float32)
+        _fade(known.plays.indptr, users, known.last_played, at, weight)
+        lately.data = weight if hours is None else weight * _within(at, hours)
+        return lately
 
 
-def _repeated(matrix: csr_array, times: int) -> csr_array:
-    """Return (m * times, n) every row as many times, one after the other."""
-    m, n = matrix.shape
-    if times == 1:
-        return matrix
-    if m > 1:
-        return matrix[np.repeat(np.arange(m), times)]
-    indptr = np.arange(times + 1, dtype=np.int32) * len(matrix.indices)
-    parts = np.tile(matrix.data, times), np.tile(matrix.indices, times), indptr
-    repeated = csr_array(parts, shape=(times, n))
-    repeated.has_sorted_indices = True
-    return repeated
+@numba.njit(nogil=True, cache=True)
+def _fade(
+    indptr: NDArray[np.integer],
+    users: NDArray[np.integer],
+    last_played: NDArray[np.int64],
+    at: NDArray[np.int64],
+    weight: NDArray[np.float32],
+) -> None:
+    """Fill at and weight (n,): when these users' plays were last, and how much of each is left."""
+    half_life_ms = _RECENT_DAYS * _DAY_MS
+    n = 0
+    for user in users:
+        own = last_played[indptr[user] : indptr[user + 1]]
+        latest = np.float64(own.max()) if len(own) else 0.0
+        for moment in own:
+            at[n] = moment
+            weight[n] = np.exp2((np.float64(moment) - latest) / half_life_ms)
+            n += 1
+
+
+def _nothing(shape: tuple[int, int]) -> csr_array:
+    """Return a matrix without entries."""
+    indptr = np.zeros(shape[0] + 1, np.int32)
+    return csr_array((np.zeros(0, np.int8), np.zeros(0, np.int32), indptr), shape=shape)
 
 
 def _within(at_ms: NDArray[np.int64], hours: tuple[int, int]) -> NDArray[np.bool_]:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from recsys.ensemble.blend import Blend
 from recsys.ensemble.candidates import Listeners, Popularity, Space
 from recsys.ensemble.sound import Sound
 from recsys.ensemble.sources import Artists, Shelves
-from recsys.ensemble.tastes import inner_products
+from recsys.ensemble.tastes import dot
 
 __all__ = ["CONTEXT", "FEATURES", "SIGNALS", "FeatureMaker"]
 
@@ -43,7 +46,14 @@ SIGNALS = tuple(_GROUPS)
 FEATURES = tuple(f"{group}.{name}" for group, names in _GROUPS.items() for name in names)
 """The columns, grouped by signal."""
 
-_DAY_MS = 86_400_000.0
+_OF_ITEMS = (
+    "popularity.listeners",
+    "popularity.recent",
+    "popularity.trend",
+    "popularity.rate",
+    "context.age",
+)
+"""The columns that are the same for every listener."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,83 +80,98 @@ class FeatureMaker:
         union
             Candidates grouped by listener, with the reciprocal place in each source as signals.
         """
-        groups = _Groups(union.listener, len(listeners))
-        columns: dict[str, NDArray[np.floating]] = {}
-        for name, space in self.spaces.items():
-            for key, values in _nearness(name, space, listeners, union, groups).items():
-                columns[f"{name}.{key}"] = values
-        for column, source in enumerate(self.sources):
-            columns[f"{source}.place"] = union.signals[:, column]
-        columns |= self._heard(listeners, union)
-        bonds = self.artists.bonds(listeners.history, listeners.follows, union.listener, union.item)
-        for column, name in enumerate(_GROUPS["artists"][:4]):
-            columns[f"artists.{name}"] = bonds[:, column]
-        shelf = self.shelves.scores(listeners.history, union.listener, union.item)
-        columns |= {"collections.score": shelf, "collections.z": groups.z(shelf)}
-        columns |= self._popularity(union.item)
-        columns |= self._context(listeners, union)
         features = np.zeros((len(union), len(FEATURES)), np.float32)
-        for column, name in enumerate(FEATURES):
-            if name in columns:
-                features[:, column] = columns[name]
+        column = {name: features[:, at] for at, name in enumerate(FEATURES)}
+        starts = np.searchsorted(union.listener, np.arange(len(listeners) + 1))
+        for name, space in self.spaces.items():
+            if name in listeners.points:
+                _near(
+                    listeners.points[name], space.vectors, space.biases, union.listener, union.item,
+                    column[f"{name}.near"], column.get(f"{name}.mean"), column[f"{name}.lately"],
+                )  # fmt: skip
+                _standardise(column[f"{name}.near"], starts, column[f"{name}.z"])
+        for source, places in zip(self.sources, union.signals.T, strict=True):
+            column[f"{source}.place"][:] = places
+        for name, far in self.sound.distances(
+            listeners.history, union.listener, union.item
+        ).items():
+            column[f"audio.{name}"][:] = far
+        bonds = self.artists.bonds(listeners.history, listeners.follows, union.listener, union.item)
+        for name, bond in zip(_GROUPS["artists"], bonds.T, strict=False):
+            column[f"artists.{name}"][:] = bond
+        column["collections.score"][:] = self.shelves.scores(
+            listeners.history, union.listener, union.item
+        )
+        _standardise(column["collections.score"], starts, column["collections.z"])
+        for name, values in zip(_OF_ITEMS, self._of_items[union.item].T, strict=True):
+            column[name][:] = values
+        column["context.sources"][:] = np.count_nonzero(union.signals, axis=1)
+        n_played, mainstream = self._habits(listeners.history)
+        column["context.history"][:] = np.log1p(n_played)[union.listener]
+        column["context.mainstream"][:] = mainstream[union.listener]
         return features
 
-    def _heard(self, listeners: Listeners, union: Blend) -> dict[str, NDArray[np.floating]]:
-        """Return how far each item's sound lies from what its listener usually plays."""
-        far = self.sound.distances(listeners.history, union.listener, union.item)
-        return {f"audio.{name}": values for name, values in far.items()}
-
-    def _popularity(self, item: NDArray[np.int32]) -> dict[str, NDArray[np.floating]]:
-        n, recent = self.popularity.listeners[item], self.recent_listeners[item]
-        return {
-            "popularity.listeners": np.log1p(n),
-            "popularity.recent": np.log1p(recent),
-            "popularity.trend": (recent + 1) / (n + 4),
+    @cached_property
+    def _of_items(self) -> Floats:
+        """(n_items, 5) what does not depend on the listener, as `_OF_ITEMS` says."""
+        n, recent = self.popularity.listeners, self.recent_listeners
+        months = np.log1p(self.age_days / 30)
+        parts = (
+            np.log1p(n),
+            np.log1p(recent),
+            (recent + 1) / (n + 4),
             # A song of last week had little time to find its listeners.
-            "popularity.rate": np.log1p(n) - np.log1p(self.age_days[item] / 30),
-        }
+            np.log1p(n) - months,
+            np.log1p(self.age_days),
+        )
+        return np.stack(parts, axis=1).astype(np.float32)
 
-    def _context(self, listeners: Listeners, union: Blend) -> dict[str, NDArray[np.floating]]:
-        history = listeners.history
+    def _habits(self, history: csr_array) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+        """Return (m,) how many items each listener played, and how well known they are."""
         n_played = np.diff(history.indptr)
-        known = np.log1p(self.popularity.listeners[history.indices])
-        owner = np.repeat(np.arange(len(listeners)), n_played)
-        mean = np.bincount(owner, known, len(listeners)) / np.maximum(n_played, 1)
-        return {
-            "context.age": np.log1p(self.age_days[union.item]),
-            "context.sources": (union.signals > 0).sum(axis=1),
-            "context.history": np.log1p(n_played)[union.listener],
-            "context.mainstream": mean[union.listener],
-        }
+        owner = np.repeat(np.arange(len(n_played)), n_played)
+        known = np.bincount(owner, self._of_items[history.indices, 0], len(n_played))
+        return n_played, known / np.maximum(n_played, 1)
 
 
-class _Groups:
-    """Candidates of the same listener, which stand together."""
+@numba.njit(nogil=True, cache=True)
+def _near(
+    queries: Floats,
+    vectors: Floats,
+    biases: Floats,
+    listener: NDArray[np.int64],
+    item: NDArray[np.int32],
+    near: Floats,
+    mean: Floats | None,
+    lately: Floats,
+) -> None:
+    """Fill (n,) how near each pair's item lies to what its listener's points (m, q, d) stand for.
 
-    def __init__(self, listener: NDArray[np.int64], m: int) -> None:
-        self._listener = listener
-        self._m = m
-        self._n = np.maximum(np.bincount(listener, minlength=m), 1)
+    Where there is a mean of all plays, what is near is a taste; else it is the second point.
+    """
+    for n in range(len(item)):
+        points, vector = queries[listener[n]], vectors[item[n]]
+        lately[n] = dot(points[0], vector)
+        overall = dot(points[1], vector)
+        if mean is None:
+            near[n] = overall + biases[item[n]]
+        else:
+            mean[n] = overall
+            near[n] = dot(points[2], vector)
+            for taste in range(3, len(points)):
+                near[n] = max(near[n], dot(points[taste], vector))
 
-    def z(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return (n,) how many standard deviations each value lies above its listener's mean."""
-        mean = np.bincount(self._listener, values, self._m) / self._n
-        centred = values - mean[self._listener]
-        spread = np.sqrt(np.bincount(self._listener, centred**2, self._m) / self._n)
-        return np.asarray(centred / np.maximum(spread, 1e-6)[self._listener])
 
-
-def _nearness(
-    name: str, space: Space, listeners: Listeners, union: Blend, groups: _Groups
-) -> dict[str, NDArray[np.floating]]:
-    """Return how near each candidate lies to its listener in one space."""
-    queries = listeners.points.get(name)
-    if queries is None:
-        return {}
-    products = inner_products(queries, union.listener, space.vectors, union.item)
-    lately, mean, centres = products[:, 0], products[:, 1], products[:, 2:]
-    if name == "collaborative":
-        near = mean + space.biases[union.item]
-        return {"near": near, "z": groups.z(near), "lately": lately}
-    near = centres.max(axis=1)
-    return {"near": near, "z": groups.z(near), "mean": mean, "lately": lately}
+@numba.njit(nogil=True, cache=True)
+def _standardise(values: Floats, starts: NDArray[np.int64], z: Floats) -> None:
+    """Fill z (n,): how many standard deviations each value lies above its listener's mean."""
+    for u in range(len(starts) - 1):
+        own, n = values[starts[u] : starts[u + 1]], starts[u + 1] - starts[u]
+        mean, variance = 0.0, 0.0
+        for value in own:
+            mean += value / n
+        for value in own:
+            variance += (value - mean) ** 2 / n
+        spread = max(np.sqrt(variance), 1e-6)
+        for place in range(n):
+            z[starts[u] + place] = (own[place] - mean) / spread

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import tanh
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,9 @@ class Logistic:
     signals = SIGNALS
 
     def shares(self, union: Blend, features: Callable[[], Floats]) -> NDArray[np.float64]:
-        parts = (features() - self.centre) * self.weights  # (n, n_features)
         by_signal = np.zeros((len(FEATURES), len(SIGNALS)))
-        by_signal[np.arange(len(FEATURES)), GROUP] = 1
-        return np.asarray(parts @ by_signal)
+        by_signal[np.arange(len(FEATURES)), GROUP] = self.weights
+        return np.asarray((features() - self.centre) @ by_signal)
 
     def probability(self, score: float) -> float | None:
         return _odds(score + self.offset)
@@ -105,4 +105,4 @@ def read_blender(bundle: Bundle) -> Blender | None:
 
 
 def _odds(logit: float) -> float:
-    return float(1 / (1 + np.exp(-logit)))
+    return (1 + tanh(logit / 2)) / 2  # the logistic function, without overflow

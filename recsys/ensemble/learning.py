@@ -114,14 +114,15 @@ def prepare(
     if len(users) > settings.blend_most:
         random = np.random.default_rng(seed)
         users = np.sort(random.choice(users, settings.blend_most, replace=False))
-    first = eligible & (
-        ensemble.catalogue.first_of_recording == np.arange(ensemble.catalogue.n_items)
-    )
+    rows = np.arange(ensemble.catalogue.n_items)
+    first = ensemble.eligible(eligible & (ensemble.catalogue.first_of_recording == rows))
     unions, features, gains = [], [], []
     for start in range(0, len(users), _BATCH):
         batch = users[start : start + _BATCH]
         listeners = ensemble.listeners(batch)
         union = ensemble.union(listeners, settings.candidates_per_source, eligible=first)
+        # In a fixed order, so that a seed draws the same of them however they were united.
+        union = union.sorted(ensemble.popularity.place)
         features.append(ensemble.features(listeners, union))
         gains.append(
             np.where(_stored(organic[batch], union), 1.0, settings.recommended)

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys.ensemble.blend import Blend, Blender
-from recsys.ensemble.candidates import Listeners
+from recsys.ensemble.candidates import Eligible, Listeners
 from recsys.ensemble.ensemble import SOURCES, Ensemble
 from recsys.ensemble.rerank import rerank
 from recsys.errors import UsageError, nearest
@@ -52,21 +51,68 @@ class ListMaker:
     blender: Blender
     weights: Mapping[str, float]
     """What multiplies each signal's share, in the order of the blender's signals."""
-    eligible: NDArray[np.bool_]
-    """(n_items,) what a list may hold."""
+    eligible: Eligible
+    """What a list may hold."""
     max_per_artist: int
     """0 never caps."""
     diversity: float = 0.0
     """0 ranks by score alone, 1 by how little an item is like those above it."""
 
+    @classmethod
+    def of(
+        cls,
+        ensemble: Ensemble,
+        blender: Blender,
+        eligible: Eligible,
+        *,
+        weights: Mapping[str, float] | None = None,
+        rerank: bool = True,
+        diversity: float | None = None,
+    ) -> ListMaker:
+        """Take what is not said from the ensemble's settings.
+
+        Without `rerank` no artist is capped and nothing is moved for variety.
+
+        Raises
+        ------
+        UsageError
+            For unusable weights, and for a diversity outside 0 to 1.
+        """
+        variety = ensemble.config.diversity if diversity is None else diversity
+        if not 0 <= variety <= 1:
+            raise UsageError(f"diversity: want 0 to 1, got {variety}")
+        return cls(
+            ensemble=ensemble,
+            blender=blender,
+            weights=choose_weights(blender.signals, weights),
+            eligible=eligible,
+            max_per_artist=ensemble.config.max_per_artist if rerank else 0,
+            diversity=variety if rerank else 0.0,
+        )
+
     def __call__(self, listeners: Listeners, k: int) -> Blend:
         """Return up to `k` items for each listener."""
+        size = self.batch_size(k)
+        if len(listeners) <= size:
+            return self._batch(listeners, k)
+        parts = []
+        for start in range(0, len(listeners), size):
+            rows = np.arange(start, min(start + size, len(listeners)))
+            part = self._batch(listeners.take(rows), k)
+            parts.append(replace(part, listener=part.listener + start))
+        return Blend.join(parts)
+
+    def batch_size(self, k: int) -> int:
+        """Return how many listeners' lists of `k` are made at once."""
+        return max(1, _BATCH_CELLS // max(1, self._depth(k)))
+
+    def _batch(self, listeners: Listeners, k: int) -> Blend:
         n_items, depth = len(self.eligible), self._depth(k)
         lists = self._ranked(listeners, k, depth)
         n_found = np.bincount(lists.listener, minlength=len(listeners))
         if n_found.min(initial=k) >= k:
             return lists
-        known = self.eligible.astype(np.int64)
+        known = self.eligible.items.astype(np.int64)
         n_unheard = known.sum() - listeners.heard.astype(np.int64) @ known
         more = n_unheard > self.ensemble.last_resort(depth)
         short = np.flatnonzero((n_found < k) & more)
@@ -77,10 +123,6 @@ class ListMaker:
             full = self._ranked(listeners.take(np.array([row])), k, n_items)
             parts.append(replace(full, listener=full.listener + row))
         return Blend.join(parts)
-
-    def batch_size(self, k: int) -> int:
-        """Return how many listeners' lists of `k` to make at once."""
-        return max(1, _BATCH_CELLS // max(1, self._depth(k)))
 
     def _depth(self, k: int) -> int:
         """Return how many candidates of each source a list of `k` is made from at first."""

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -30,6 +31,7 @@ from recsys.data.catalogue import Catalogue
 from recsys.data.collections import Collections
 from recsys.ensemble.candidates import Listeners
 from recsys.ensemble.ensemble import Ensemble
+from recsys.retrieval.exact import contains
 from recsys.text.model import TextModel
 
 __all__ = ["Credit", "Reasons", "inner_products"]
@@ -44,8 +46,8 @@ _TERMS = 3
 """Terms named in a sentence."""
 _TERMS_READ = 12
 """Terms read to find those, because some repeat words of others."""
-_TERMS_CACHED = 100_000
-"""Pairs of artists whose shared terms are kept in memory."""
+_CACHED = 100_000
+"""Pairs of artists whose shared terms are kept in memory, and items whose names are."""
 _FEWEST_PLAYLISTS = 2
 """Playlists of listeners behind a sentence, so that it tells nothing of a single one."""
 
@@ -72,7 +74,7 @@ class Reasons:
         credits = {name: inner_products(space.vectors) for name, space in ensemble.spaces.items()}
         if factors is not None:
             credits["collaborative"] = lambda history, items: factors.shares(history, items)[0]
-        shared_terms = None if text is None else lru_cache(_TERMS_CACHED)(text.shared_terms)
+        shared_terms = None if text is None else text.shared_terms
         return cls(
             ensemble.catalogue,
             ensemble.played_by,
@@ -107,19 +109,23 @@ class Reasons:
             for source, credit in self.credits.items()
             if source in wanted
         }
+        if "collaborative" in tried:
+            tried["collaborative"] = self._played_with(items, tried["collaborative"])
+        named = {source: plays.tolist() for source, plays in tried.items()}
         writers: dict[str, Callable[[int, list[int]], str]] = {
             "collaborative": self._collaborative,
             "text": self._text,
             "audio": self._audio,
         }
         followed = set(listener.follows.indices.tolist())
-        played = {int(self.catalogue.item_artist[item]) for item in history.indices}
+        played = set(self.catalogue.item_artist[history.indices].tolist())
         all_sentences = []
         for place, (item, parts) in enumerate(zip(items.tolist(), signals, strict=True)):
             found = []
             for source in sorted((s for s in parts if parts[s] > 0), key=lambda s: -parts[s]):
-                if source in tried:
-                    found.append(writers[source](item, tried[source][place]))
+                if source in named:
+                    plays = [play for play in named[source][place] if play >= 0]
+                    found.append(writers[source](item, plays))
                 elif source == "artists":
                     found.append(self._artist(item, followed, played))
                 elif source == "collections":
@@ -129,10 +135,13 @@ class Reasons:
         return all_sentences
 
     def _collaborative(self, item: int, tried: list[int]) -> str:
-        for play in tried:
-            if _meet(self._who_played(item), self._who_played(play)):
-                return f"listeners who play {self._name(play)} also play this"
-        return ""
+        return f"listeners who play {self._name(tried[0])} also play this" if tried else ""
+
+    def _played_with(self, items: NDArray[np.int32], plays: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return (m, 1) for each item the first of its plays (m, n) that somebody plays too."""
+        found = np.full((len(items), 1), -1, np.int32)
+        _first_meeting(self.listeners.indptr, self.listeners.indices, items, plays, found)
+        return found
 
     def _text(self, item: int, tried: list[int]) -> str:
         artist = int(self.catalogue.item_artist[item])
@@ -142,18 +151,28 @@ class Reasons:
             other = int(self.catalogue.item_artist[play])
             if other < 0 or other == artist:
                 continue
-            shared = _unlike(term for term, _ in self.shared_terms(artist, other, _TERMS_READ))
-            if shared:
-                named = ", ".join(shared[:_TERMS])
-                return f"described like {self.catalogue.artist_name(other)}: {named}"
+            if words := self._words(artist, other):
+                return f"described like {self.catalogue.artist_name(other)}: {words}"
         return ""
+
+    @cached_property
+    def _words(self) -> Callable[[int, int], str]:
+        """(artist row, artist row) -> the terms that describe both, "" where none does."""
+        shared_terms = self.shared_terms
+        assert shared_terms is not None
+
+        def words(artist: int, other: int) -> str:
+            found = _unlike(term for term, _ in shared_terms(artist, other, _TERMS_READ))
+            return ", ".join(found[:_TERMS])
+
+        return lru_cache(_CACHED)(words)
 
     def _audio(self, item: int, tried: list[int]) -> str:
         return f"sounds like {self._name(tried[0])}" if tried else ""
 
     def _artist(self, item: int, followed: set[int], played: set[int]) -> str:
         artist = int(self.catalogue.item_artist[item])
-        if artist < 0 or not {artist} & (followed | played):
+        if artist < 0 or (artist not in followed and artist not in played):
             return ""
         bond = "follow" if artist in followed else "play"
         return f"by {self.catalogue.artist_name(artist)}, whom you {bond}"
@@ -188,7 +207,11 @@ class Reasons:
     def _who_played(self, item: int) -> NDArray[np.int32]:
         return self.listeners.indices[self.listeners.indptr[item] : self.listeners.indptr[item + 1]]
 
-    def _name(self, item: int) -> str:
+    @cached_property
+    def _name(self) -> Callable[[int], str]:
+        return lru_cache(_CACHED)(self._named)
+
+    def _named(self, item: int) -> str:
         """Return "title by artist", or what is known of it; an artist's name for an artist."""
         title, artist = self.catalogue.titles[item], int(self.catalogue.item_artist[item])
         id = self.catalogue.items[item]
@@ -216,16 +239,19 @@ def _heard_part(history: csr_array, heard: csr_array) -> csr_array:
     return csr_array((history.data[known], history.indices[known], indptr), shape=history.shape)
 
 
-def _most_credited(credit: Credit, history: csr_array, items: NDArray[np.int32]) -> list[list[int]]:
-    """Return for each item the played rows that speak for it most, the foremost first."""
+def _most_credited(
+    credit: Credit, history: csr_array, items: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Return (m, at most _TRIED) for each item the played rows that speak for it most.
+
+    The foremost first, -1 after the last that does.
+    """
     if not history.nnz or not len(items):
-        return [[] for _ in items]
+        return np.full((len(items), 0), -1, np.int32)
     credits = credit(history, items)  # (m, n_played)
     foremost = np.argsort(-credits, axis=1, kind="stable")[:, :_TRIED]
-    return [
-        [int(history.indices[p]) for p in places if credits[row, p] > 0]
-        for row, places in enumerate(foremost)
-    ]
+    speaks = np.take_along_axis(credits, foremost, axis=1) > 0
+    return np.where(speaks, history.indices[foremost], -1).astype(np.int32)
 
 
 def _unlike(terms: Iterable[str]) -> list[str]:
@@ -239,9 +265,23 @@ def _unlike(terms: Iterable[str]) -> list[str]:
     return kept
 
 
-def _meet(a: NDArray[np.int32], b: NDArray[np.int32]) -> bool:
-    """Tell whether two ascending arrays share a number."""
-    few, many = (a, b) if len(a) < len(b) else (b, a)
-    place = np.searchsorted(many, few)
-    inside = place < len(many)
-    return bool(np.any(many[place[inside]] == few[inside]))
+@numba.njit(nogil=True, cache=True)
+def _first_meeting(
+    indptr: NDArray[np.integer],
+    indices: NDArray[np.int32],
+    items: NDArray[np.int32],
+    plays: NDArray[np.int32],
+    found: NDArray[np.int32],
+) -> None:
+    """Fill found (m, 1); stored entries of row i of a matrix are who played item i, ascending."""
+    for n in range(len(items)):
+        these = indices[indptr[items[n]] : indptr[items[n] + 1]]
+        for play in plays[n]:
+            if play < 0 or found[n, 0] >= 0:
+                break
+            those = indices[indptr[play] : indptr[play + 1]]
+            few, many = (these, those) if len(these) < len(those) else (those, these)
+            for one in few:
+                if contains(many, one):
+                    found[n, 0] = play
+                    break

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from math import isfinite
 from time import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from recsys.audio.model import AudioModel
 from recsys.bundle import Bundle
@@ -24,17 +22,17 @@ from recsys.collaborative.factors import Factors
 from recsys.config import Config, EnsembleConfig
 from recsys.data.catalogue import Catalogue
 from recsys.data.collections import Collections
-from recsys.data.continuation import continued
-from recsys.data.interactions import Events, Interactions, mean_of_totals, transform_streams
+from recsys.data.interactions import Events, Interactions
+from recsys.ensemble.audience import Audience
 from recsys.ensemble.blend import Blend, Blender
-from recsys.ensemble.candidates import Listeners
+from recsys.ensemble.candidates import Eligible, Listeners
 from recsys.ensemble.discover import make_weekly, still_there
 from recsys.ensemble.ensemble import SOURCES, Ensemble
 from recsys.ensemble.learned import read_blender
-from recsys.ensemble.lists import ListMaker, choose_weights
+from recsys.ensemble.lists import ListMaker
 from recsys.ensemble.order import smooth_order
 from recsys.ensemble.reasons import Reasons
-from recsys.ensemble.rules import Rules
+from recsys.ensemble.rules import Eligibility, Rules
 from recsys.ensemble.similar import Neighbourhoods
 from recsys.ensemble.sound import Sound
 from recsys.ensemble.telling import Recommendation, tell
@@ -107,6 +105,8 @@ class HybridRecommender:
         self._neighbourhoods = Neighbourhoods(
             catalogue, interactions, self.spaces, factors=factors, text=text
         )
+        self._audience = Audience(self.ensemble, config)
+        self._eligibility = Eligibility(self.ensemble)
         self._reasons = Reasons.of(self.ensemble, lists, text)
 
     @classmethod
@@ -162,10 +162,7 @@ class HybridRecommender:
         asked
             territory, explicit, tempo, context: as in `recommend`.
         """
-        if not self.catalogue.n_items:
-            return np.zeros(0, bool)
-        at = int(time() * 1000) if at_ms is None else at_ms
-        return self._rules(kind, asked).allowed(self.catalogue, self.ensemble.sound, at)
+        return self._eligible(self._rules(kind, asked), at_ms).items
 
     def recommend(
         self,
@@ -216,10 +213,8 @@ class HybridRecommender:
         """
         asked = {"territory": territory, "explicit": explicit, "tempo": tempo, "context": context}
         rules = self._rules(kind, asked)
-        listener = self._listener(user_id, since, hours=rules.hours)
-        return self._recommend(
-            listener, k, weights=weights, diversity=diversity, kind=kind, **asked
-        )
+        listener = self._audience.listener(user_id, since, hours=rules.hours)
+        return self._recommend(listener, k, rules, weights=weights, diversity=diversity)
 
     def recommend_history(
         self,
@@ -228,6 +223,7 @@ class HybridRecommender:
         *,
         weights: Mapping[str, float] | None = None,
         diversity: float | None = None,
+        kind: str | None = None,
         **asked: Any,
     ) -> list[Recommendation]:
         """Return up to `k` items for a listener without an account.
@@ -237,8 +233,9 @@ class HybridRecommender:
         history
             (item_id, plays) pairs, plays above 0. Otherwise as in `recommend`.
         """
-        listener = self._without_account(history)
-        return self._recommend(listener, k, weights=weights, diversity=diversity, **asked)
+        listener = self._audience.stranger(history)
+        rules = self._rules(kind, asked)
+        return self._recommend(listener, k, rules, weights=weights, diversity=diversity)
 
     def weekly(
         self, user_id: str, week: str, *, since: Events | None = None
@@ -258,7 +255,7 @@ class HybridRecommender:
         weeks_before(week, 1)  # refuses what is no week
         kept = self._shelf.find(user_id, week)
         if kept is None:
-            listener = self._listener(user_id, since)
+            listener = self._audience.listener(user_id, since)
             kept = self._shelf.keep(make_weekly(self, self._shelf, [user_id], listener, week)[0])
         return still_there([kept], self.catalogue, int(time() * 1000))[0]
 
@@ -289,16 +286,21 @@ class HybridRecommender:
             kind, territory, explicit, tempo, context: as in `recommend`.
         """
         k = self._checked(k)
-        allowed = self.eligible(**asked) if eligible is None else eligible
-        hours = self._rules(asked.get("kind"), asked).hours
-        make = self._list_maker(
-            weights, allowed, blender=blender, rerank=rerank, diversity=diversity
+        rules = self._rules(asked.pop("kind", None), asked)
+        allowed = self._eligible(rules) if eligible is None else self.ensemble.eligible(eligible)
+        make = ListMaker.of(
+            self.ensemble,
+            self.blender if blender is None else blender,
+            allowed,
+            weights=weights,
+            rerank=rerank,
+            diversity=diversity,
         )
         items = np.full((len(users), k), -1, np.int32)
         scores = np.full((len(users), k), -np.inf)
         size = make.batch_size(k)
         for start in range(0, len(users), size):
-            batch = self.ensemble.listeners(users[start : start + size], hours=hours)
+            batch = self.ensemble.listeners(users[start : start + size], hours=rules.hours)
             part = slice(start, start + size)
             items[part], scores[part] = make(batch, k).padded(len(batch), k)
         return items, scores
@@ -352,13 +354,16 @@ class HybridRecommender:
         self,
         listener: Listeners,
         k: int,
+        rules: Rules,
         *,
-        weights: Mapping[str, float] | None = None,
-        diversity: float | None = None,
-        **asked: Any,
+        weights: Mapping[str, float] | None,
+        diversity: float | None,
     ) -> list[Recommendation]:
         """Make one listener's list with its reasons."""
-        make = self._list_maker(weights, self.eligible(**asked), diversity=diversity)
+        eligible = self._eligible(rules)
+        make = ListMaker.of(
+            self.ensemble, self.blender, eligible, weights=weights, diversity=diversity
+        )
         trained = all(weight == 1 for weight in make.weights.values())
         return self.told(listener, make(listener, self._checked(k)), trained=trained)[0]
 
@@ -368,17 +373,8 @@ class HybridRecommender:
 
     def ranked(self, listeners: Listeners, k: int) -> Blend:
         """Return up to `k` entries for each listener, by the trained weights and default rules."""
-        k = self._checked(k)
-        make = self._list_maker(None, self.eligible())
-        size = make.batch_size(k)
-        if len(listeners) <= size:
-            return make(listeners, k)
-        parts = []
-        for start in range(0, len(listeners), size):
-            rows = np.arange(start, min(start + size, len(listeners)))
-            part = make(listeners.take(rows), k)
-            parts.append(replace(part, listener=part.listener + start))
-        return Blend.join(parts)
+        make = ListMaker.of(self.ensemble, self.blender, self._eligible(self._rules()))
+        return make(listeners, self._checked(k))
 
     def told(
         self, listeners: Listeners, lists: Blend, *, trained: bool = True
@@ -389,80 +385,13 @@ class HybridRecommender:
         """
         return tell(self.catalogue, self._reasons, self.blender, listeners, lists, trained=trained)
 
-    def _listener(
-        self, user_id: str, since: Events | None, *, hours: tuple[int, int] | None = None
-    ) -> Listeners:
-        """Return one listener, as the version knows them and as they went on."""
-        if since is None or not len(since):
-            row = self.catalogue.users.require(user_id)
-            return self.ensemble.listeners(np.array([row]), hours=hours)
-        theirs = continued(
-            self.interactions,
-            self.catalogue.users.row(user_id),
-            since,
-            self.catalogue,
-            self.config.interactions,
-            mean_streams=self._mean_streams,
-        )
-        own = None
-        if self.factors is not None:
-            explicit = self.config.collaborative.feedback == "explicit"
-            own = self.factors.fold_in(theirs.ratings if explicit else theirs.evidence)[0]
-        return self.ensemble.newcomers(theirs, own, hours=hours)
+    def _rules(self, kind: str | None = None, asked: Mapping[str, Any] | None = None) -> Rules:
+        return Rules(kind=self.default_kind if kind is None else kind, **(asked or {}))
 
-    @cached_property
-    def _mean_streams(self) -> float:
-        plays = self.interactions.plays
-        counts = (self.interactions.streamed, plays.indices, plays.indptr)
-        return mean_of_totals(csr_array(counts, shape=plays.shape))
-
-    def _list_maker(
-        self,
-        weights: Mapping[str, float] | None,
-        eligible: NDArray[np.bool_],
-        *,
-        blender: Blender | None = None,
-        rerank: bool = True,
-        diversity: float | None = None,
-    ) -> ListMaker:
-        settings = self.config.ensemble
-        chosen = self.blender if blender is None else blender
-        variety = settings.diversity if diversity is None else diversity
-        if not 0 <= variety <= 1:
-            raise UsageError(f"diversity: want 0 to 1, got {variety}")
-        return ListMaker(
-            ensemble=self.ensemble,
-            blender=chosen,
-            weights=choose_weights(chosen.signals, weights),
-            eligible=eligible,
-            max_per_artist=settings.max_per_artist if rerank else 0,
-            diversity=variety if rerank else 0.0,
-        )
-
-    def _rules(self, kind: str | None, asked: Mapping[str, Any]) -> Rules:
-        wanted = {name: value for name, value in asked.items() if name != "kind"}
-        return Rules(kind=self.default_kind if kind is None else kind, **wanted)
+    def _eligible(self, rules: Rules, at_ms: int | tuple[int, int] | None = None) -> Eligible:
+        return self._eligibility(rules, int(time() * 1000) if at_ms is None else at_ms)
 
     def _checked(self, k: int) -> int:
         if k < 1:
             raise UsageError(f"k: want 1 or more, got {k}")
         return min(k, self.catalogue.n_items)
-
-    def _without_account(self, history: Sequence[tuple[str, float]]) -> Listeners:
-        """Return a listener of whom nothing is known but (item_id, plays) pairs."""
-        for item_id, plays in history:
-            if not (isfinite(plays) and plays > 0):
-                raise UsageError(f"history: plays of {item_id!r}: want above 0, got {plays}")
-        rows = np.array([self.catalogue.items.require(item_id) for item_id, _ in history], np.int32)
-        n_plays = np.array([plays for _, plays in history], np.float64)
-        shape = (1, self.catalogue.n_items)
-        streams = csr_array((n_plays, (np.zeros(len(rows), np.int32), rows)), shape=shape)
-        settings = self.config.interactions
-        streams.data = settings.stream * transform_streams(streams, settings)
-        evidence = streams.astype(np.float32)
-        return self.ensemble.strangers(evidence).knowing(self._same_recordings(rows))
-
-    def _same_recordings(self, items: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the rows of all items that are a recording of one of `items`."""
-        recording = self.catalogue.recording
-        return np.flatnonzero(np.isin(recording, recording[items]))

@@ -55,28 +55,55 @@ def rerank(
     diversity
         0 keeps the order, 1 heeds only how little an entry is like those above it.
     """
-    # Nothing below the place that any rule can lift is ever seen.
-    blend = blend.take(_earlier(blend.listener, recording[blend.item]) == 0)
-    if max_per_artist:
-        who = artist[blend.item]
-        blend = blend.take((who < 0) | (_earlier(blend.listener, who) < max_per_artist))
-    if diversity and spaces:
-        blend = blend.take(places(blend.listener) < _POOL * k)
-        vectors = np.concatenate([space[blend.item] for space in spaces], axis=1)
-        starts = np.append(np.flatnonzero(places(blend.listener) == 0), len(blend))
-        blend = blend.take(_varied(starts, blend.scores, vectors, len(spaces), diversity))
+    varied = diversity > 0 and len(spaces) > 0
+    starts = _starts(blend.listener)
+    # Nothing below the place that variety can lift is ever seen.
+    most = _POOL * k if varied else k
+    blend = blend.take(_kept(starts, blend.item, recording, artist, max_per_artist, most))
+    if not varied:
+        return blend
+    vectors = np.concatenate([space[blend.item] for space in spaces], axis=1)
+    order = _varied(_starts(blend.listener), blend.scores, vectors, len(spaces), diversity)
+    blend = blend.take(order)
     return blend.take(places(blend.listener) < k)
 
 
-def _earlier(listener: NDArray[np.int64], group: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return (n,) how many entries of the same listener and group stand before each entry."""
-    order = np.lexsort((group, listener))  # stable: within a group the list's order stays
-    group_of = group[order]
-    begins = np.ones(len(order), bool)
-    begins[1:] = (group_of[1:] != group_of[:-1]) | (np.diff(listener[order]) != 0)
-    earlier = np.empty(len(order), np.int64)
-    earlier[order] = places(np.cumsum(begins))
-    return earlier
+def _starts(listener: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (n_lists + 1,) where each list begins, and the end of the last."""
+    begins = np.flatnonzero(np.diff(listener, prepend=-1))
+    return np.append(begins, len(listener))
+
+
+@numba.njit(nogil=True, cache=True)
+def _kept(
+    starts: NDArray[np.int64],
+    item: NDArray[np.int32],
+    recording: NDArray[np.int32],
+    artist: NDArray[np.int32],
+    max_per_artist: int,
+    most: int,
+) -> NDArray[np.int64]:
+    """Return the entries that break no rule, at most so many of each list."""
+    kept = np.empty(len(item), np.int64)
+    n_kept = 0
+    for part in range(len(starts) - 1):
+        first_kept = n_kept
+        recordings = {np.int32(-1)}
+        entries = {np.int32(-1): 0}
+        for row in range(starts[part], starts[part + 1]):
+            if n_kept - first_kept == most:
+                break
+            same, who = recording[item[row]], artist[item[row]]
+            if same in recordings:
+                continue
+            recordings.add(same)
+            if max_per_artist and who >= 0:
+                entries[who] = entries.get(who, 0) + 1
+                if entries[who] > max_per_artist:
+                    continue
+            kept[n_kept] = row
+            n_kept += 1
+    return kept[:n_kept]
 
 
 @numba.njit(nogil=True, cache=True)

@@ -3,20 +3,24 @@
 Enters: what was asked for: a kind, a territory, whether explicit songs are wanted, a tempo, a
 context. Leaves: a mask of items, and the hours whose plays count. Availability is judged at a
 moment; what is not known of an item never shuts it out, but for a tempo, which must be known.
+A mask is made once and kept while nothing opens or closes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.catalogue import NO_TIME, Catalogue
+from recsys.ensemble.candidates import Eligible
+from recsys.ensemble.ensemble import Ensemble
 from recsys.ensemble.sound import Sound
 from recsys.errors import UsageError, nearest
 
-__all__ = ["CONTEXTS", "Rules"]
+__all__ = ["CONTEXTS", "Eligibility", "Rules"]
 
 _RUNNING_BPM = (160.0, 180.0)
 """Steps a minute of most runners; a beat may carry one step or two."""
@@ -25,6 +29,9 @@ _HOURS = {"morning": (5, 11), "afternoon": (11, 17), "evening": (17, 22), "night
 
 CONTEXTS = ("running", *_HOURS)
 """What a list can be for."""
+
+_MASKS_KEPT = 8
+"""Of the rules asked for last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +103,36 @@ class Rules:
                 raise UsageError("tempo: this version knows no item's; train it with recordings")
             mask &= sound.at_tempo(*tempo)
         return mask
+
+
+class Eligibility:
+    """What lists of one version may hold, by rules and moment."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._ensemble = ensemble
+        self._opens = np.unique(ensemble.catalogue.available_from)
+        self._closes = np.unique(ensemble.catalogue.available_until)
+        self._kept = lru_cache(_MASKS_KEPT)(self._make)
+
+    def __call__(self, rules: Rules, at_ms: int | tuple[int, int]) -> Eligible:
+        """Return what lists may hold; `at_ms` and what is raised are as of `Rules.allowed`."""
+        first, last = at_ms if isinstance(at_ms, tuple) else (at_ms, at_ms)
+        # Since the last closing and opening the answer has been the same.
+        return self._kept(rules, _latest(self._closes, first), _latest(self._opens, last))
+
+    def _make(self, rules: Rules, first_ms: int, last_ms: int) -> Eligible:
+        ensemble = self._ensemble
+        mask = np.zeros(ensemble.catalogue.n_items, bool)
+        if len(mask):  # else no item is of any kind
+            mask = rules.allowed(ensemble.catalogue, ensemble.sound, (first_ms, last_ms))
+        mask.setflags(write=False)
+        return ensemble.eligible(mask)
+
+
+def _latest(moments: NDArray[np.int64], at_ms: int) -> int:
+    """Return the last of ascending moments that is not after `at_ms`, or NO_TIME."""
+    place = int(np.searchsorted(moments, at_ms, side="right"))
+    return int(moments[place - 1]) if place else NO_TIME
 
 
 def _heard_in(catalogue: Catalogue, territory: str) -> NDArray[np.bool_]:

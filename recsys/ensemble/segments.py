@@ -23,11 +23,22 @@ from recsys.errors import BundleError, RecsysError
 if TYPE_CHECKING:
     from recsys.ensemble.recommender import HybridRecommender
 
-__all__ = ["Segment", "Segments", "describe_segments", "find_segments", "former_centres"]
+__all__ = [
+    "SEGMENT_COLUMNS",
+    "Segment",
+    "SegmentArtist",
+    "Segments",
+    "describe_segments",
+    "find_segments",
+    "former_centres",
+]
 
 _SWEEPS = 50
 _FEWEST = 25
 """Listeners that a group has on average, at least."""
+
+SEGMENT_COLUMNS = ("group", "listeners", "share", "artists", "terms")
+"""Heads of a table of groups."""
 
 Floats = NDArray[np.float32]
 
@@ -57,6 +68,16 @@ class Segments:
 
 
 @dataclass(frozen=True)
+class SegmentArtist:
+    """An artist who sets a group apart."""
+
+    artist_id: str
+    name: str
+    share: float
+    """Of the group, who play them."""
+
+
+@dataclass(frozen=True)
 class Segment:
     """One group in words."""
 
@@ -64,10 +85,16 @@ class Segment:
     n_listeners: int
     share: float
     """Of the listeners who are in a group."""
-    artists: list[tuple[str, str, float]]
-    """(artist_id, name, share of the group that plays them), what sets it apart most first."""
+    artists: list[SegmentArtist]
+    """Who sets it apart most first."""
     terms: list[str]
     """What is said of such artists."""
+
+    def cells(self) -> list[str]:
+        """Return the group as a row under `SEGMENT_COLUMNS`."""
+        artists = ", ".join(artist.name for artist in self.artists)
+        share = f"{self.share:.1%}"
+        return [str(self.number), f"{self.n_listeners:,}", share, artists, ", ".join(self.terms)]
 
 
 def find_segments(
@@ -174,7 +201,8 @@ def describe_segments(
                 n_listeners=int(sizes[number]),
                 share=float(sizes[number] / len(placed)),
                 artists=[
-                    (catalogue.artists[a], catalogue.artist_name(a), float(share[a])) for a in best
+                    SegmentArtist(catalogue.artists[a], catalogue.artist_name(a), float(share[a]))
+                    for a in best
                 ],
                 terms=terms,
             )

@@ -90,9 +90,8 @@ class Neighbourhoods:
             candidates,
             {name: float(getattr(settings, name)) for name in candidates},
             rank_offset=settings.rank_offset,
-            tie_break=np.arange(n, dtype=np.int32),
         )
-        return blend.padded(len(rows), k)
+        return blend.sorted(np.arange(n, dtype=np.int32)).padded(len(rows), k)
 
     def _nearest(
         self, kind: str, model: str, rows: NDArray[np.integer], k: int

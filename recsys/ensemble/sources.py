@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recsys.retrieval.exact import contains
+
 __all__ = ["Artists", "Shelves", "interleave"]
 
 Rows = NDArray[np.int32]
@@ -211,9 +213,7 @@ def _by_artists(
             for item in of_items[of_ptr[artist] : of_ptr[artist + 1]]:
                 if n == found.shape[1] or mine == _PER_ARTIST:
                     break
-                place = np.searchsorted(known, item)
-                heard = place < len(known) and known[place] == item
-                if allowed[item] and not heard:
+                if allowed[item] and not contains(known, item):
                     found[u, n] = item
                     n += 1
                     mine += 1
@@ -357,9 +357,7 @@ def _from_shelves(
             if n_found == found.shape[1]:
                 break
             item = told[place]
-            at = np.searchsorted(known, item)
-            heard = at < len(known) and known[at] == item
-            if allowed[item] and not heard:
+            if allowed[item] and not contains(known, item):
                 found[u, n_found] = item
                 n_found += 1
         score[told] = 0

@@ -1,4 +1,4 @@
-"""What a listener likes, as points in a space: one point a taste, and how near items lie to them.
+"""What a listener likes, as points in a space: one point a taste.
 
 Enters: what listeners played and the unit vectors of items. Leaves: unit vectors, the foremost
 taste first. Somebody who loves choral music and techno likes nothing that lies halfway; so plays
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-__all__ = ["inner_products", "profiles", "tastes"]
+__all__ = ["dot", "profiles", "tastes"]
 
 Floats = NDArray[np.float32]
 
@@ -55,39 +55,9 @@ def profiles(history: csr_array, vectors: Floats) -> Floats:
     return found
 
 
-def inner_products(
-    queries: Floats, listener: NDArray[np.int64], vectors: Floats, item: NDArray[np.int32]
-) -> Floats:
-    """Return (n, q) products of each pair's item with its listener's q vectors.
-
-    Parameters
-    ----------
-    queries
-        (m, q, d) float32.
-    listener, item
-        (n,) rows of `queries` and of `vectors`.
-    """
-    products: Floats = np.empty((len(item), queries.shape[1]), np.float32)
-    _multiply(queries, listener, vectors, item, products)
-    return products
-
-
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _multiply(
-    queries: Floats,
-    listener: NDArray[np.int64],
-    vectors: Floats,
-    item: NDArray[np.int32],
-    products: Floats,
-) -> None:
-    for n in range(len(item)):
-        vector = vectors[item[n]]
-        for q in range(queries.shape[1]):
-            products[n, q] = _dot(queries[listener[n], q], vector)
-
-
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def _dot(a: Floats, b: Floats) -> np.float32:
+def dot(a: Floats, b: Floats) -> np.float32:
+    """Return the inner product of two vectors (d,)."""
     total = np.float32(0)
     for d in range(len(a)):
         total += a[d] * b[d]
@@ -109,7 +79,7 @@ def _average(
             vector, weight = vectors[indices[n]], weights[n]
             for d in range(len(mean)):
                 mean[d] += weight * vector[d]
-        length = np.sqrt(_dot(mean, mean))
+        length = np.sqrt(dot(mean, mean))
         if length > 0:
             for d in range(len(mean)):
                 mean[d] /= length
@@ -144,14 +114,14 @@ def _k_means(items: NDArray[np.int32], weights: Floats, vectors: Floats, centres
     centres[0] = vectors[items[0]]
     for c in range(1, k):
         for n in range(len(items)):
-            nearest[n] = max(nearest[n], _dot(vectors[items[n]], centres[c - 1]))
+            nearest[n] = max(nearest[n], dot(vectors[items[n]], centres[c - 1]))
         centres[c] = vectors[items[np.argmin(nearest)]]
     mass = np.zeros(k, np.float32)
     for _ in range(_SWEEPS):
         for n in range(len(items)):
             best = np.float32(-2)
             for c in range(k):
-                near = _dot(vectors[items[n]], centres[c])
+                near = dot(vectors[items[n]], centres[c])
                 if near > best:
                     best, group[n] = near, c
         centres[:] = 0
@@ -160,7 +130,7 @@ def _k_means(items: NDArray[np.int32], weights: Floats, vectors: Floats, centres
             centres[group[n]] += weights[n] * vectors[items[n]]
             mass[group[n]] += weights[n]
         for c in range(k):
-            length = np.sqrt(_dot(centres[c], centres[c]))
+            length = np.sqrt(dot(centres[c], centres[c]))
             if length > 0:
                 centres[c] /= length
     centres[:] = centres[np.argsort(-mass, kind="mergesort")]

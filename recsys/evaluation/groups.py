@@ -27,6 +27,7 @@ def parts(
     interactions: Interactions,
     listeners_of: NDArray[np.int64],
     eligible: NDArray[np.bool_],
+    segment: NDArray[np.int32] | None = None,
 ) -> Iterator[tuple[str, csr_array]]:
     """Yield the name of each part and its truth (m, n_items); rows are empty for who is not in it.
 
@@ -38,6 +39,8 @@ def parts(
         (n_items,) listeners of each item before.
     eligible
         (n_items,) what a list may hold.
+    segment
+        (m,) group of each listener, -1 for none; adds a part for each.
     """
     plays = np.asarray(interactions.plays[users].sum(axis=1)).ravel()
     heavy = np.quantile(plays, 1 - _HEAVY_SHARE) if len(plays) else 0
@@ -51,6 +54,8 @@ def parts(
         chosen = nothing.copy()
         chosen[items] = True
         yield f"popularity decile {number}", _part(truth, plays >= 0, chosen)
+    for group in [] if segment is None else np.unique(segment[segment >= 0]).tolist():
+        yield f"group {group}", _part(truth, segment == group, ~nothing)
 
 
 def _part(truth: csr_array, listeners: NDArray[np.bool_], items: NDArray[np.bool_]) -> csr_array:

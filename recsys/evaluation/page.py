@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from recsys.evaluation.report import Report
+from recsys.ensemble.segments import SEGMENT_COLUMNS
+from recsys.evaluation.report import GROUPS_LINE, Report
 
 __all__ = ["html_page"]
 
@@ -63,6 +64,12 @@ def html_page(report: Report) -> str:
             ],
         ),
     ]
+    if report.segments:
+        body += [
+            "<h2>Listeners' groups</h2>",
+            f"<p>{GROUPS_LINE}</p>",
+            _table(SEGMENT_COLUMNS, [one.cells() for one in report.segments]),
+        ]
     if report.ladder:
         body += [
             "<h2>The ladder of blends</h2>",

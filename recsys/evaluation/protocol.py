@@ -31,6 +31,7 @@ from recsys.ensemble.blend import Blend, Blender
 from recsys.ensemble.learning import Ladder
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.ensemble.rerank import rerank
+from recsys.ensemble.segments import Segment, Segments, describe_segments
 from recsys.errors import InputError
 from recsys.evaluation import leaks
 from recsys.evaluation.baselines import Baselines
@@ -38,7 +39,7 @@ from recsys.evaluation.compare import paired_bootstrap
 from recsys.evaluation.groups import parts
 from recsys.evaluation.metrics import list_metrics, ranking_metrics, summary
 from recsys.evaluation.report import Report
-from recsys.pipeline import Content, build, read_source
+from recsys.pipeline import Content, build, learn_blend, read_source
 from recsys.progress import track
 
 __all__ = ["KS", "evaluate", "measure"]
@@ -121,8 +122,9 @@ def measure(
             truth,
             slices,
             dict(bundle.facts["left_out"]),
+            Segments.read(bundle) if "segments/centres" in bundle else None,
         )
-        trial.rank(None if config.ensemble.blend == "fusion" else content.ladder)
+        trial.rank(None if config.ensemble.blend == "fusion" else learn_blend(content))
         leaks.check_lists(recommender.ensemble, users, trial.lists)
         return trial
 
@@ -143,6 +145,8 @@ class Trial:
     slices: Slices
     left_out: Mapping[str, str]
     """Models that were not trained, and why."""
+    segments: Segments | None
+    """The groups of listeners, where the version has any."""
 
     def __post_init__(self) -> None:
         self.lists: dict[str, NDArray[np.int32]] = {}
@@ -190,7 +194,7 @@ class Trial:
                     best, own = rankers["oracle"][f"ndcg@{k}"], metrics[f"ndcg@{k}"]
                     metrics[f"of_oracle@{k}"] = own / best if best else np.nan
         hybrid = by_listener["hybrid"][_MAIN]
-        ladder = content.ladder if self.config.ensemble.blend != "fusion" else None
+        ladder = learn_blend(content) if self.config.ensemble.blend != "fusion" else None
         return Report(
             rankers=rankers,
             differences={
@@ -199,6 +203,7 @@ class Trial:
                 if name != "hybrid"
             },
             parts=self._parts(),
+            segments=self._described(),
             ladder={} if ladder is None else dict(ladder.ndcg),
             blend=self._chosen(),
             kind=self.recommender.default_kind,
@@ -210,6 +215,9 @@ class Trial:
             dataset=dataset.fingerprint(),
             notes=self._notes(),
         )
+
+    def _described(self) -> list[Segment]:
+        return [] if self.segments is None else describe_segments(self.recommender, self.segments)
 
     def _chosen(self) -> str:
         return getattr(self.recommender.blender, "kind", "fusion")
@@ -228,7 +236,7 @@ class Trial:
         ensemble, settings = self.recommender.ensemble, self.config.ensemble
         listeners = ensemble.listeners(users)
         depth = min(len(self.eligible), max(settings.candidates_per_source, 2 * max(KS)))
-        union = ensemble.union(listeners, depth, eligible=self.eligible)
+        union = ensemble.union(listeners, depth, eligible=ensemble.eligible(self.eligible))
         features = ensemble.features(listeners, union)
         ranked = {}
         for column, source in enumerate(ensemble.sources):
@@ -272,6 +280,7 @@ class Trial:
             ensemble.interactions,
             ensemble.popularity.listeners,
             self.eligible,
+            None if self.segments is None else self.segments.of_user[self.users],
         ):
             figures = self.figures(truth)
             found[name] = {"listeners": float(np.count_nonzero(np.diff(truth.indptr)))}

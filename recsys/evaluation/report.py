@@ -13,10 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys.ensemble.segments import SEGMENT_COLUMNS, Segment
 from recsys.evaluation.compare import Difference
 from recsys.storage import Folder
 
-__all__ = ["Report"]
+__all__ = ["GROUPS_LINE", "Report"]
+
+GROUPS_LINE = "Who has a taste in common, and what sets it apart; the parts measure each group."
 
 _COLUMNS = (
     ("NDCG@10", "ndcg@10"),
@@ -57,6 +60,8 @@ class Report:
     """NDCG@30 of the hybrid minus that of each other ranker, for the same listeners."""
     parts: Mapping[str, Mapping[str, float]]
     """Per part of the truth its number of listeners, and NDCG@30 of every ranker."""
+    segments: Sequence[Segment]
+    """The groups of listeners that `parts` names by number."""
     ladder: Mapping[str, float]
     """NDCG@30 of each source and rung on the blend slice, for listeners held out of learning."""
     blend: str
@@ -121,6 +126,10 @@ class Report:
             [part, f"{figures['listeners']:.0f}", *(_text("ndcg", figures[n]) for n in names)]
             for part, figures in self.parts.items()
         )
+        if self.segments:
+            lines += ["", "## Listeners' groups", "", GROUPS_LINE, ""]
+            cells = [one.cells() for one in self.segments]
+            lines += _table([SEGMENT_COLUMNS, ["---:"] * 3 + ["---"] * 2, *cells])
         if self.ladder:
             lines += ["", "## The ladder of blends", ""]
             lines += [f"Held-out listeners of the blend slice; {self.blend} serves.", ""]
@@ -157,7 +166,10 @@ class Report:
 
 def _table(rows: Iterable[Sequence[str]]) -> list[str]:
     """Return Markdown lines of cells."""
-    return ["| " + " | ".join(cells) + " |" for cells in rows]
+    return [
+        "| " + " | ".join(" ".join(cell.split()).replace("|", r"\|") for cell in cells) + " |"
+        for cells in rows
+    ]
 
 
 def _text(key: str, value: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.retrieval.approximate import ApproximateIndex
-from recsys.retrieval.exact import ExactIndex
+from recsys.retrieval.exact import ExactIndex, Selection
 from recsys.retrieval.graph import grown_graph, neighbour_graph
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ApproximateIndex",
     "ExactIndex",
     "Index",
+    "Selection",
     "catalogue_graph",
     "grown_graph",
     "index_of",

@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from recsys.errors import UsageError
 from recsys.retrieval.exact import (
     ExactIndex,
+    Selection,
     better,
     contains,
     dot,
@@ -42,6 +43,9 @@ _MOST_SHARE = 50
 """Beyond one row in this many the exact index is as quick."""
 _ALLOWED_SHARE = 8
 """Where fewer than one row in this many is allowed, scoring those is quicker than a walk."""
+
+_LAST_MARK = np.iinfo(np.uint32).max - _QUERIES - 1
+"""After so many searches marks begin again."""
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
@@ -90,21 +94,27 @@ class ApproximateIndex:
     def __len__(self) -> int:
         return len(self.exact)
 
+    def select(self, rows: NDArray[np.bool_]) -> Selection:
+        """Prepare a mask of what may be returned, as `ExactIndex.select`."""
+        return self.exact.select(rows)
+
     def search(
         self,
         queries: Floats,
         k: int,
         *,
         exclude: csr_array | None = None,
-        allowed: NDArray[np.bool_] | None = None,
+        allowed: NDArray[np.bool_] | Selection | None = None,
     ) -> tuple[Rows, Floats]:
         """Return nearly the `k` best rows for each query; otherwise as `ExactIndex.search`.
 
         There are never fewer than `k` while `k` may be returned.
         """
-        self.exact.check(queries, k, exclude, allowed)
+        self.exact.check(queries, k, exclude)
+        if isinstance(allowed, np.ndarray):
+            allowed = self.select(allowed)
         m, n = len(queries), len(self)
-        n_allowed = n if allowed is None else int(np.count_nonzero(allowed))
+        n_allowed = n if allowed is None else allowed.n
         if k * _MOST_SHARE > n_allowed or n_allowed * _ALLOWED_SHARE < n:
             return self.exact.search(queries, k, exclude=exclude, allowed=allowed)
         rows = np.full((m, k), -1, np.int32)
@@ -113,7 +123,7 @@ class ApproximateIndex:
             return rows, scores
         queries = np.ascontiguousarray(queries, np.float32)
         excluded = sorted_rows(exclude, m)
-        within = np.zeros(0, np.bool_) if allowed is None else allowed[self.exact.order]
+        within = np.zeros(0, np.bool_) if allowed is None else allowed.held
 
         def run(start: int) -> None:
             part = slice(start, start + _QUERIES)
@@ -150,12 +160,14 @@ class ApproximateIndex:
         scores: Floats,
         queries: Floats,
         exclude: csr_array | None,
-        allowed: NDArray[np.bool_] | None,
+        allowed: Selection | None,
     ) -> None:
         """Let the exact index answer where a walk found too few."""
         short = np.flatnonzero(rows[:, -1] < 0)
         if len(short):
-            without = None if exclude is None else exclude[short]
+            without = None
+            if exclude is not None:
+                without = exclude[short // (len(queries) // exclude.shape[0])]
             rows[short], scores[short] = self.exact.search(
                 queries[short], rows.shape[1], exclude=without, allowed=allowed
             )
@@ -165,7 +177,7 @@ class ApproximateIndex:
         if not hasattr(self._marks, "seen"):
             self._marks.seen = np.zeros(len(self) + 1, np.uint32)
         seen: NDArray[np.uint32] = self._marks.seen
-        if seen[-1] > np.iinfo(np.uint32).max - _QUERIES - 1:
+        if seen[-1] > _LAST_MARK:
             seen[:] = 0
         return seen
 
@@ -179,7 +191,8 @@ def _walk_block(
     names: Rows,
     graph: Rows,
     within: NDArray[np.bool_],
-    indptr: NDArray[np.int64],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
     indices: Rows,
     n_entries: int,
     breadth: int,
@@ -191,7 +204,7 @@ def _walk_block(
     found = np.empty(breadth, np.int32)
     found_scores = np.empty(breadth, np.float32)
     for q in range(len(queries)):
-        excluded = indices[indptr[first_query + q] : indptr[first_query + q + 1]]
+        excluded = indices[begins[first_query + q] : ends[first_query + q]]
         n_found = _walk(
             queries[q], vectors, biases, names, graph, within, excluded, n_entries, marks,
             found, found_scores,
@@ -229,16 +242,24 @@ def _walk(
     # Scores are negated, so that this heap has the best in front.
     open_scores = np.empty(capacity, np.float32)
     open_rows = np.empty(capacity, np.int32)
+    fresh = np.empty(max(n_entries, graph.shape[1]), np.int32)
+    fresh_scores = np.empty(len(fresh), np.float32)
     step = n_entries
     position = -1
     while True:
         # The entries are the links of a first, imagined row.
+        n_fresh = 0
         for slot in range(step):
-            other = slot if position < 0 else graph[position, slot]
-            if other < 0 or seen[other] == now:
-                continue
-            seen[other] = now
-            score = _near_dot(query, vectors[other]) + biases[other]
+            other = np.int32(slot) if position < 0 else graph[position, slot]
+            if other >= 0 and seen[other] != now:
+                seen[other] = now
+                fresh[n_fresh] = other
+                n_fresh += 1
+        # A loop without decisions lets the processor fetch several rows at once.
+        for f in range(n_fresh):
+            fresh_scores[f] = _near_dot(query, vectors[fresh[f]]) + biases[fresh[f]]
+        for f in range(n_fresh):
+            other, score = fresh[f], fresh_scores[f]
             if n_found == breadth and score <= found_scores[0]:
                 continue
             if n_open < capacity:

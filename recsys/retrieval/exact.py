@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -22,7 +24,7 @@ from scipy.sparse import csr_array
 
 from recsys.errors import UsageError
 
-__all__ = ["ExactIndex"]
+__all__ = ["ExactIndex", "Selection"]
 
 _QUERIES = 64
 """Queries per tile."""
@@ -33,6 +35,25 @@ cache, and BLAS computes them in the calling thread, so our threads do not fight
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Rows that searches of one index may return, prepared once for all of them."""
+
+    held: Mask
+    """(n,) whether each row may be returned, in the order in which the index holds the rows."""
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
+        """(n_selected,) where the index holds them, ascending."""
+        return np.flatnonzero(self.held)
+
+    @cached_property
+    def n(self) -> int:
+        """How many they are."""
+        return int(np.count_nonzero(self.held))
 
 
 class ExactIndex:
@@ -80,13 +101,25 @@ class ExactIndex:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def select(self, rows: Mask) -> Selection:
+        """Prepare a mask (n,) of what may be returned, for many searches.
+
+        Raises
+        ------
+        UsageError
+            For another shape or type.
+        """
+        if rows.shape != (len(self),) or rows.dtype != np.bool_:
+            raise UsageError(f"allowed: want bool ({len(self)},), got {rows.dtype} {rows.shape}")
+        return Selection(rows[self.order])
+
     def search(
         self,
         queries: Floats,
         k: int,
         *,
         exclude: csr_array | None = None,
-        allowed: NDArray[np.bool_] | None = None,
+        allowed: Mask | Selection | None = None,
     ) -> tuple[Rows, Floats]:
         """Return the `k` best rows for each query.
 
@@ -98,9 +131,9 @@ class ExactIndex:
             Rows wanted, from 0 up.
         exclude
             (m, n) sparse; the stored entries of row q, whatever their value, are not returned
-            for query q.
+            for query q. Of fewer rows, each holds for m / rows queries, one after the other.
         allowed
-            (n,) bool; only these rows are returned. None allows all.
+            (n,) bool, or what `select` made of it; only these rows are returned. None allows all.
 
         Returns
         -------
@@ -114,14 +147,16 @@ class ExactIndex:
         UsageError
             Where a shape does not fit the index, `k` is negative, or a query is not finite.
         """
-        self.check(queries, k, exclude, allowed)
+        self.check(queries, k, exclude)
+        if isinstance(allowed, np.ndarray):
+            allowed = self.select(allowed)
         m, n = len(queries), len(self)
         rows = np.full((m, k), -1, np.int32)
         scores = np.full((m, k), -np.inf, np.float32)
         if not (m and n and k):
             return rows, scores
         queries = np.ascontiguousarray(queries, np.float32)
-        positions = None if allowed is None else np.flatnonzero(allowed[self.order])
+        positions = np.zeros(0, np.int64) if allowed is None else allowed.positions
         excluded = sorted_rows(exclude, m)
 
         lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
@@ -141,8 +176,8 @@ class ExactIndex:
                 self.order,
                 self._norms_after,
                 self._biases_after,
-                np.zeros(0, np.int64) if positions is None else positions,
-                positions is not None,
+                positions,
+                allowed is not None,
                 *excluded,
                 rows[start : start + _QUERIES],
                 scores[start : start + _QUERIES],
@@ -158,23 +193,17 @@ class ExactIndex:
                 list(threads.map(run, starts))
         return rows, scores
 
-    def check(
-        self,
-        queries: Floats,
-        k: int,
-        exclude: csr_array | None,
-        allowed: NDArray[np.bool_] | None,
-    ) -> None:
-        """Raise what `search` raises."""
+    def check(self, queries: Floats, k: int, exclude: csr_array | None) -> None:
+        """Raise what `search` raises, but for `allowed`."""
         n, d = self.vectors.shape
         if queries.ndim != 2 or queries.shape[1] != d:
             raise UsageError(f"queries: want shape (m, {d}), got {queries.shape}")
         if k < 0:
             raise UsageError(f"k: want 0 or more, got {k}")
-        if exclude is not None and exclude.shape != (len(queries), n):
+        if exclude is not None and (
+            exclude.shape[1] != n or _shared_by(exclude, len(queries)) is None
+        ):
             raise UsageError(f"exclude: want shape {(len(queries), n)}, got {exclude.shape}")
-        if allowed is not None and (allowed.shape != (n,) or allowed.dtype != np.bool_):
-            raise UsageError(f"allowed: want bool ({n},), got {allowed.dtype} {allowed.shape}")
         _require_finite("queries", queries)
 
 
@@ -190,13 +219,28 @@ def _maximum_after(values: Floats) -> NDArray[np.float64]:
     return np.maximum.accumulate(values[::-1].astype(np.float64))[::-1]
 
 
-def sorted_rows(exclude: csr_array | None, m: int) -> tuple[NDArray[np.int64], Rows]:
-    """Return indptr and ascending indices of `exclude`; empty rows where it is None."""
+def _shared_by(exclude: csr_array, m: int) -> int | None:
+    """Return how many of m queries each row of `exclude` holds for; None where it does not."""
+    n_rows = exclude.shape[0]
+    if n_rows == m:
+        return 1
+    return m // n_rows if n_rows and m % n_rows == 0 else None
+
+
+def sorted_rows(
+    exclude: csr_array | None, m: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Rows]:
+    """Return where the exclusions of each query begin and end (m,), and them, ascending."""
     if exclude is None:
-        return np.zeros(m + 1, np.int64), np.zeros(0, np.int32)
+        nowhere = np.zeros(m, np.int64)
+        return nowhere, nowhere, np.zeros(0, np.int32)
     if not exclude.has_sorted_indices:
         exclude = exclude.sorted_indices()
-    return exclude.indptr.astype(np.int64), exclude.indices.astype(np.int32, copy=False)
+    bounds = exclude.indptr.astype(np.int64)
+    times = _shared_by(exclude, m)
+    assert times is not None, (exclude.shape, m)
+    begins, ends = np.repeat(bounds[:-1], times), np.repeat(bounds[1:], times)
+    return begins, ends, exclude.indices.astype(np.int32, copy=False)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -213,7 +257,8 @@ def _search_block(
     biases_after: Doubles,
     positions: NDArray[np.int64],
     restricted: bool,
-    indptr: NDArray[np.int64],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
     indices: Rows,
     rows: Rows,
     scores: Floats,
@@ -262,7 +307,7 @@ def _search_block(
         for a in range(n_active):
             if _reaching(proposed[a], heights, limits[a]):
                 query = active[a]
-                low, high = indptr[first_query + query], indptr[first_query + query + 1]
+                low, high = begins[first_query + query], ends[first_query + query]
                 _offer(
                     proposed[a], limits[a], queries[query], chosen, heights, labels,
                     indices[low:high], heap_rows[query], heap_scores[query],

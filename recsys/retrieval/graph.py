@@ -12,7 +12,6 @@ construction for generic similarity measures, WWW 2011), of which nothing else i
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numba
@@ -111,7 +110,7 @@ def _neighbours(extended: Floats, k: int, seed: int, num_threads: int) -> Rows:
         metric="inner_product",
         n_neighbors=k,
         random_state=seed,
-        n_jobs=num_threads or len(os.sched_getaffinity(0)),
+        n_jobs=num_threads or numba.get_num_threads(),
     )
     rows: Rows = index.neighbor_graph[0]
     return rows

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from recsys.data.dataset import Dataset
 
-__all__ = ["Clips"]
+__all__ = ["Clips", "recordings"]
 
 MEDIA_TYPES = {
     ".flac": "audio/flac",
@@ -26,6 +26,17 @@ MEDIA_TYPES = {
     ".aac": "audio/aac",
 }
 """What is a sound, by suffix."""
+
+
+def recordings(dataset: Dataset) -> dict[str, Path]:
+    """Return the files of all items of a local dataset that name one, by item id."""
+    if not dataset.folder.is_local:
+        return {}
+    listed = dataset.read("items", ["item_id", "audio_uri"])
+    listed = listed.filter(pc.is_valid(listed["audio_uri"]))
+    pairs = zip(listed["item_id"].to_pylist(), listed["audio_uri"].to_pylist(), strict=True)
+    root = Path(dataset.folder.root)
+    return {id: root / uri for id, uri in pairs if "://" not in uri}
 
 
 class Clips:
@@ -41,23 +52,16 @@ class Clips:
         self._dataset = dataset if dataset is not None and dataset.folder.is_local else None
 
     @cached_property
-    def _uris(self) -> dict[str, str]:
-        if self._dataset is None:
-            return {}
-        listed = self._dataset.read("items", ["item_id", "audio_uri"])
-        listed = listed.filter(pc.is_valid(listed["audio_uri"]))
-        return dict(
-            zip(listed["item_id"].to_pylist(), listed["audio_uri"].to_pylist(), strict=True)
-        )
+    def _files(self) -> dict[str, Path]:
+        return {} if self._dataset is None else recordings(self._dataset)
 
     def find(self, item_id: str) -> tuple[Path, str] | None:
         """Return the file of an item and its media type; None where there is none to play."""
-        uri = self._uris.get(item_id)
-        if uri is None or self._dataset is None or "://" in uri:
+        file = self._files.get(item_id)
+        if file is None or self._dataset is None:
             return None
-        root = Path(self._dataset.folder.root)
-        file = (root / uri).resolve()
+        file, beside = file.resolve(), Path(self._dataset.folder.root).parent.resolve()
         media_type = MEDIA_TYPES.get(file.suffix.lower())
-        if media_type is None or not file.is_relative_to(root.parent.resolve()):
+        if media_type is None or not file.is_relative_to(beside):
             return None
         return (file, media_type) if file.is_file() else None

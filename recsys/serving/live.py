@@ -20,13 +20,17 @@ from numpy.typing import NDArray
 
 from recsys.bundle import Bundle, Models
 from recsys.ensemble.recommender import HybridRecommender
+from recsys.ensemble.segments import Segment, Segments, describe_segments
 from recsys.errors import RecsysError
 from recsys.serving.experiment import Experiment, running
 from recsys.serving.problems import NotReadyError
 from recsys.serving.search import Names
 from recsys.serving.security import KeyRing
 
-__all__ = ["Live", "Version"]
+__all__ = ["SEGMENT_TOLD", "Live", "Version"]
+
+SEGMENT_TOLD = 20
+"""Artists and terms of a group of listeners that are known, at most."""
 
 _log = logging.getLogger(__name__)
 _WARM_LISTS = 3
@@ -70,6 +74,14 @@ class Version:
         """(n_items,) how often each item was streamed."""
         plays = self.recommender.interactions.plays
         return np.bincount(plays.indices, plays.data, plays.shape[1]).astype(np.float64)
+
+    @cached_property
+    def segments(self) -> list[Segment]:
+        """The groups of listeners; none where the version was trained without events."""
+        if "segments/centres" not in self.bundle:
+            return []
+        groups = Segments.read(self.bundle)
+        return describe_segments(self.recommender, groups, k=SEGMENT_TOLD)
 
     @cached_property
     def names(self) -> Names:

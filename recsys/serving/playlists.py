@@ -1,24 +1,36 @@
 """A list in the formats of music players: JSPF and M3U.
 
-Enters: a title and recommendations. Leaves: text. JSPF is XSPF (xspf.org) in JSON; M3U is the
-extended form, UTF-8. An item has no address here, so its place is ``urn:recsys:item:<id>``.
+Enters: a title and recommendations, and where the recordings lie if that is known. Leaves: text.
+JSPF is XSPF (xspf.org) in JSON; M3U is the extended form, UTF-8. An item whose recording lies
+nowhere has the place ``urn:recsys:item:<id>``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from recsys.ensemble.recommender import Recommendation
 
-__all__ = ["jspf", "m3u"]
+__all__ = ["NO_FILES", "jspf", "m3u"]
+
+NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
-def jspf(title: str, items: Sequence[Recommendation]) -> str:
-    """Return a JSPF document; the reasons are the tracks' annotations."""
+def jspf(title: str, items: Sequence[Recommendation], files: Mapping[str, Path] = NO_FILES) -> str:
+    """Return a JSPF document; the reasons are the tracks' annotations.
+
+    Parameters
+    ----------
+    files
+        By item id, the recordings that a player can open.
+    """
     tracks = [
         {
+            **({"location": [files[item.item_id].as_uri()]} if item.item_id in files else {}),
             "identifier": [_urn(item)],
             "title": item.title or item.item_id,
             **({"creator": item.artist} if item.artist else {}),
@@ -31,13 +43,20 @@ def jspf(title: str, items: Sequence[Recommendation]) -> str:
     return json.dumps({"playlist": playlist}, ensure_ascii=False)
 
 
-def m3u(title: str, items: Sequence[Recommendation]) -> str:
-    """Return an extended M3U document."""
+def m3u(title: str, items: Sequence[Recommendation], files: Mapping[str, Path] = NO_FILES) -> str:
+    """Return an extended M3U document; `files` is as in `jspf`."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(title)}"]
     for item in items:
         name = " - ".join(filter(None, [item.artist, item.title or item.item_id]))
-        lines += [f"#EXTINF:-1,{_line(name)}", _urn(item)]
+        lines += [f"#EXTINF:-1,{_line(name)}", _place(item, files)]
     return "\n".join(lines) + "\n"
+
+
+def _place(item: Recommendation, files: Mapping[str, Path]) -> str:
+    if item.item_id not in files:
+        return _urn(item)
+    file = files[item.item_id]
+    return str(file) if str(file).isprintable() else file.as_uri()
 
 
 def _line(text: str) -> str:

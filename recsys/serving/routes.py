@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
+from pydantic import BaseModel
 
+from recsys.ensemble.playlist import go_on
 from recsys.ensemble.recommender import Recommendation
 from recsys.ensemble.weekly import week_of
 from recsys.serving import schemas
 from recsys.serving.asked import desk_of
+from recsys.serving.live import SEGMENT_TOLD
 from recsys.serving.parameters import (
     Active,
     Context,
@@ -42,6 +46,9 @@ __all__ = ["lists"]
 lists = APIRouter(prefix="/v1", dependencies=[Depends(allowed("read")), Depends(only_known)])
 
 _PAGE = Annotated[int, Query(ge=1, le=1000, description="Listeners on a page.")]
+_Format = Annotated[
+    Literal["json", "jspf", "m3u"], Query(description="A playlist format, or json.")
+]
 _MEDIA = {"json": "application/json", "jspf": "application/jspf+json", "m3u": "audio/x-mpegurl"}
 
 
@@ -116,9 +123,7 @@ def recommendations(
 def discover_weekly(
     request: Request,
     user_id: UserId,
-    format: Annotated[
-        Literal["json", "jspf", "m3u"], Query(description="A playlist format, or json.")
-    ] = "json",
+    format: _Format = "json",
 ) -> Response:
     """Give a listener's 30 never-heard items of this ISO week, the same until the week ends."""
     desk = desk_of(request)
@@ -129,8 +134,24 @@ def discover_weekly(
         with desk.metrics.stage("recommend"):
             items = asked.version.recommender.weekly(user_id, week, since=asked.since)
         desk.shown(asked, items)
-        content = desk.weekly.keep(user_id, week, format, _written(format, user_id, week, items))
+        weekly = schemas.Weekly(user_id=user_id, week=week, items=listed(items))
+        written = _written(format, f"Discover Weekly {week}", weekly, items)
+        content = desk.weekly.keep(user_id, week, format, written)
     return Response(content, media_type=_MEDIA[format])
+
+
+@lists.get("/segments", tags=["listeners"], responses=documented(401, 422))
+def segments(
+    version: Active,
+    k: Annotated[
+        int,
+        Query(ge=1, le=SEGMENT_TOLD, description="Artists and terms of each group.", examples=[5]),
+    ] = 5,
+) -> schemas.Segments:
+    """Describe the groups of listeners who have a taste in common."""
+    told = [replace(one, artists=one.artists[:k], terms=one.terms[:k]) for one in version.segments]
+    found = [schemas.Segment.model_validate(one) for one in told]
+    return schemas.Segments(version=version.name, segments=found)
 
 
 @lists.get("/users/{user_id:path}/similar", tags=["listeners"], responses=documented(401, 404, 422))
@@ -164,15 +185,32 @@ def recommend_history(
     return schemas.Recommendations(user_id=None, version=version.name, items=listed(made))
 
 
-@lists.post("/playlists", tags=["lists"], responses=documented(400, 401, 404, 413, 422))
-def playlist(version: Active, request: Request, body: schemas.PlaylistRequest) -> schemas.Playlist:
-    """Go on from some items with others like them."""
+@lists.post(
+    "/playlists",
+    tags=["lists"],
+    response_model=schemas.Playlist,
+    responses={
+        200: {"content": {"application/jspf+json": {}, "audio/x-mpegurl": {}}},
+        **documented(400, 401, 404, 413, 422),
+    },
+)
+def playlist(
+    version: Active, request: Request, body: schemas.PlaylistRequest, format: _Format = "json"
+) -> Response:
+    """Go on from some items (a continuation) or from artists (a radio) with what is like them."""
     desk = desk_of(request)
-    seeds = [(seed, 1.0) for seed in dict.fromkeys(body.seeds)]
     with desk.metrics.stage("recommend"):
-        made = version.recommender.recommend_history(seeds, checked_length(body.k, request))
+        made = go_on(
+            version.recommender,
+            body.seeds,
+            checked_length(body.k, request),
+            artists=body.artists,
+            smooth=body.smooth,
+            tempo=body.tempo,
+        )
     desk.metrics.listed(made, version)
-    return schemas.Playlist(version=version.name, items=listed(made))
+    answer = schemas.Playlist(version=version.name, items=listed(made))
+    return Response(_written(format, "Playlist", answer, made), media_type=_MEDIA[format])
 
 
 def listed(made: Sequence[Recommendation]) -> list[schemas.Listed]:
@@ -180,11 +218,10 @@ def listed(made: Sequence[Recommendation]) -> list[schemas.Listed]:
     return [schemas.Listed.model_construct(**vars(one)) for one in made]
 
 
-def _written(format: str, user_id: str, week: str, items: Sequence[Recommendation]) -> bytes:
-    title = f"Discover Weekly {week}"
+def _written(format: str, title: str, answer: BaseModel, items: Sequence[Recommendation]) -> bytes:
+    """Return a list in one of the formats, `answer` where that is JSON."""
     if format == "jspf":
         return jspf(title, items).encode()
     if format == "m3u":
         return m3u(title, items).encode()
-    weekly = schemas.Weekly(user_id=user_id, week=week, items=listed(items))
-    return weekly.model_dump_json().encode()
+    return answer.model_dump_json().encode()

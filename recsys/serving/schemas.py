@@ -42,6 +42,9 @@ __all__ = [
     "PrivateEvent",
     "Receipt",
     "Recommendations",
+    "Segment",
+    "SegmentArtist",
+    "Segments",
     "Similar",
     "SimilarOnes",
     "Term",
@@ -159,10 +162,25 @@ class HistoryRequest(BaseModel):
 class PlaylistRequest(BaseModel):
     """What a playlist shall go on from."""
 
-    model_config = ConfigDict(extra="forbid", **example(seeds=["track-0077", "track-0420"], k=20))
+    model_config = ConfigDict(
+        extra="forbid", **example(seeds=["track-0077"], artists=["artist-031"], k=20, smooth=True)
+    )
 
-    seeds: list[_Text] = Field(min_length=1, max_length=MAX_HISTORY, description="Item ids.")
+    seeds: list[_Text] = Field(
+        default_factory=list, max_length=MAX_HISTORY, description="Item ids."
+    )
+    artists: list[_Text] = Field(
+        default_factory=list,
+        max_length=MAX_HISTORY,
+        description="Artist ids, for a radio; each stands for the items most played.",
+    )
     k: int = Field(default=30, description="Length of the list.")
+    tempo: tuple[float, float] | None = Field(
+        default=None, description="Beats a minute, lowest and highest; half and double count."
+    )
+    smooth: bool = Field(
+        default=False, description="Order by small steps in key and tempo, not by rank."
+    )
 
 
 class Similar(BaseModel):
@@ -200,6 +218,48 @@ class Item(BaseModel):
     artist: Artist | None
     kind: str
     listeners: int = Field(description="How many people streamed it.")
+
+
+class SegmentArtist(Artist):
+    """An artist who sets a group of listeners apart."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    share: float = Field(description="Of the group, who play them.", ge=0, le=1)
+
+
+class Segment(BaseModel):
+    """A group of listeners of one taste."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int = Field(description="The same in the next version.")
+    n_listeners: int
+    share: float = Field(description="Of all listeners who are in a group.", ge=0, le=1)
+    artists: list[SegmentArtist] = Field(description="Who sets it apart, most first.")
+    terms: list[str] = Field(description="What is said of such artists.")
+
+
+class Segments(BaseModel):
+    """The groups of listeners, by number."""
+
+    model_config = example(
+        version="20261121T120000000000-1a2b3c",
+        segments=[
+            {
+                "number": 3,
+                "n_listeners": 118,
+                "share": 0.12,
+                "artists": [
+                    {"artist_id": "artist-031", "name": "The Night Ferries", "share": 0.64}
+                ],
+                "terms": ["dreamy", "a wall of guitars"],
+            }
+        ],
+    )
+
+    version: str
+    segments: list[Segment] = Field(description="Empty where no listener has a taste yet.")
 
 
 class Term(BaseModel):

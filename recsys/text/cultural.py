@@ -23,9 +23,9 @@ million artists: 0.3 GB of pairs, and rows of some 300 terms each, 2.4 GB.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -40,10 +40,19 @@ from recsys.data.identity import Ids
 from recsys.text.reading import Pages
 from recsys.text.terms import KINDS
 
-__all__ = ["Encode", "Said", "columns_of", "count", "normalise", "weigh"]
+__all__ = ["Encoder", "Said", "columns_of", "count", "normalise", "weigh"]
 
-Encode = Callable[[Sequence[str]], NDArray[np.float32]]
-"""Texts -> (n, d) float32 unit rows."""
+
+class Encoder(Protocol):
+    """Embeds passages; `recsys.text.sentences.Sentences` is one."""
+
+    def keep(self, texts: Iterable[str]) -> None:
+        """Embed `texts` ahead, so that asking for them costs a look-up."""
+
+    def __call__(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Return (n, d) float32 unit rows of `texts`."""
+        ...
+
 
 _REPEATS_HEARD = 4
 _PRUNE_FACTOR = 20
@@ -86,14 +95,14 @@ def count(
     *,
     n_artists: int,
     n_items: int,
-    encode: Encode | None = None,
+    encode: Encoder | None = None,
 ) -> Said:
     """Count what is said of whom.
 
     Parameters
     ----------
     pages
-        Iterated three times; must give the same pages each time.
+        Iterated three times, and once more for passages; must give the same pages each time.
     encode
         What embeds passages; None for none.
     """
@@ -102,8 +111,9 @@ def count(
     counts: Any = csr_array((n_artists + n_items, len(terms)), dtype=np.float32)
     beside: Any = csr_array((n_artists, n_artists), dtype=np.float32)
     passages: Any = np.zeros((n_artists + n_items, 0), np.float32)
-    task = "text: counts" if encode is None else "text: counts and passages"
-    for start, page in progress.track(_placed(pages), task):
+    if encode is not None:
+        encode.keep(_passages(pages, about.embedded))
+    for start, page in progress.track(_placed(pages), "text: counts"):
         shares = csr_array(about.shares[:, start : start + page.n])
         counts = counts + shares @ _strengths(page, terms)
         beside = beside + shares[:n_artists] @ _incidence(page.n, page.beside, n_artists)
@@ -295,14 +305,26 @@ def _incidence(n: int, pairs: NDArray[np.int64], n_columns: int) -> csr_array:
     return csr_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n_columns))
 
 
-def _embedded(page: Pages, wanted: NDArray[np.bool_], encode: Encode) -> NDArray[np.float32]:
-    """Return (n, d) the mean of each wanted document's embedded passages; zero for the others."""
+def _passages(pages: Iterable[Pages], embedded: NDArray[np.bool_]) -> Iterator[str]:
+    """Yield the passages of the documents that are embedded."""
+    for start, page in _placed(pages):
+        yield from _chosen(page, embedded[start : start + page.n])[0]
+
+
+def _chosen(page: Pages, wanted: NDArray[np.bool_]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the passages of the wanted documents, and the place of the document of each."""
     texts, place = _flat(page.passages)
     chosen = wanted[place]
-    vectors = encode(texts.filter(pa.array(chosen)).to_pylist())
-    n_passages = np.bincount(place[chosen], minlength=page.n)[place[chosen]]
+    return texts.filter(pa.array(chosen)).to_pylist(), place[chosen]
+
+
+def _embedded(page: Pages, wanted: NDArray[np.bool_], encode: Encoder) -> NDArray[np.float32]:
+    """Return (n, d) the mean of each wanted document's embedded passages; zero for the others."""
+    texts, place = _chosen(page, wanted)
+    vectors = encode(texts)
+    n_passages = np.bincount(place, minlength=page.n)[place]
     mean = csr_array(
-        ((1 / n_passages).astype(np.float32), (place[chosen], np.arange(len(vectors)))),
+        ((1 / n_passages).astype(np.float32), (place, np.arange(len(vectors)))),
         shape=(page.n, len(vectors)),
     )
     return np.asarray(mean @ vectors, np.float32)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
 from recsys import progress
+from recsys.backend import Backend
 from recsys.bundle import Bundle, BundleWriter
 from recsys.config import TextConfig
 from recsys.data.arrays import read_csr, write_csr
@@ -156,8 +157,15 @@ class TextModel:
         )
 
 
-def build_text(dataset: Dataset, catalogue: Catalogue, config: TextConfig) -> TextModel | None:
+def build_text(
+    dataset: Dataset, catalogue: Catalogue, config: TextConfig, backend: Backend | None = None
+) -> TextModel | None:
     """Describe artists and items by the documents of `dataset`; None where none is about them.
+
+    Parameters
+    ----------
+    backend
+        Whose workers embed passages; default: this process.
 
     Raises
     ------
@@ -169,7 +177,7 @@ def build_text(dataset: Dataset, catalogue: Catalogue, config: TextConfig) -> Te
     encode = None
     if config.sentences:
         kept = Folder(config.readings) if config.readings else dataset.folder
-        encode = Sentences(config.encoder, kept)
+        encode = Sentences(config.encoder, kept, backend)
     n_artists, n_items = len(catalogue.artists), len(catalogue.items)
     pages = Readings(dataset, catalogue, config)
     said = count(pages, config, n_artists=n_artists, n_items=n_items, encode=encode)

@@ -14,7 +14,8 @@ import pytest
 from recsys.audio.training import unpacked
 from recsys.bundle import Bundle, Models
 from recsys.cli import main
-from recsys.collaborative.factors import Curvature, Factors
+from recsys.collaborative.curvature import Curvature
+from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.world import World, make_world, synthesise
 from scripts import draw_filters

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from fastapi.testclient import TestClient
 from recsys.audio import recordings
 from recsys.audio.importing import import_audio
 from recsys.audio.recordings import read_recording
-from recsys.cli import main
 from recsys.data.dataset import Dataset
 from recsys.errors import InputError
 from recsys.serving.app import AppArgs, create_app
@@ -27,23 +25,6 @@ Run = Callable[..., tuple[int, str, str]]
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="ffmpeg is not installed (Debian: apt install ffmpeg)"
 )
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["recsys", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as done:
-            code = int(done.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def song(hz: float, seconds: float = 4.0, rate: int = RATE, gain: float = 0.3) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from recsys.audio.listening import Archive, hear_items
 from recsys.config import AudioConfig
 from recsys.data.dataset import Dataset
 from recsys.errors import InputError
+from tests.fifo import Fifo
 
 RATE = 22_050
 
@@ -126,11 +131,71 @@ def test_a_dataset_that_cannot_be_written_to_is_still_heard(
 
 def test_a_damaged_archive_is_named(dataset: Dataset) -> None:
     hear_items(dataset, AudioConfig())
-    folder = Path(dataset.folder.locate(f"heard/{Archive(dataset.folder, AudioConfig()).label}"))
+    folder = Path(dataset.folder.locate(f"{Archive(dataset.folder, AudioConfig()).where}"))
     (file,) = folder.iterdir()
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match=f"{file.name}: damaged .*; delete it"):
         hear_items(dataset, AudioConfig())
+
+
+def test_a_bug_that_one_recording_finds_costs_that_recording(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = listening._decode
+
+    def failing(source, uri, audio_hash, config):
+        if uri == "../b.wav":
+            raise ZeroDivisionError("of this one")
+        return decode(source, uri, audio_hash, config)
+
+    monkeypatch.setattr(listening, "_decode", failing)
+    with progress.report_to(said := Lines()):
+        assert set(hear_items(dataset, AudioConfig())) == {"a", "c", "same as a"}
+    rejects = Path(dataset.folder.locate("rejects/recordings.jsonl"))
+    assert "audio: 1 of 5 recordings are not on disk" in said.lines
+    assert any(line.startswith("audio: 2 of 5 recordings cannot be read") for line in said.lines)
+    assert f"listed in {rejects}" in "".join(said.lines)
+    rows = [json.loads(line) for line in rejects.read_text().splitlines()]
+    assert [row["row"] for row in rows] == ["../b.wav", "../broken.mp3"]
+    assert rows[0]["reason"] == (
+        "../b.wav: could not be described (ZeroDivisionError: of this one)"
+    )
+    monkeypatch.undo()
+    with dataset.transaction() as transaction:  # the items without the broken one
+        rows = [{"item_id": name, "audio_uri": f"../{name}.wav"} for name in "abc"]
+        rows += [{"item_id": name, "audio_uri": None} for name in ("broken", "absent")]
+        batch = pa.Table.from_pylist(rows)
+        transaction.append("items", [batch], source="mended", fingerprint="mended")
+    assert set(hear_items(dataset, AudioConfig())) == {"a", "b", "c", "same as a"}
+    assert not rejects.exists()
+
+
+def test_after_a_kill_only_what_is_missing_is_heard(tmp_path: Path) -> None:
+    """SIGKILL of `recsys train` at the 40th recording, of which 32 make the first batch."""
+    names = [f"{number:02}.wav" for number in range(39)] + ["last.wav"]
+    for number, name in enumerate(names):
+        soundfile.write(tmp_path / name, clicks(120.0, number)[: RATE // 2], RATE)
+    (tmp_path / "last.wav").replace(tmp_path / "aside.wav")
+    fifo = Fifo(tmp_path / "last.wav")
+    dataset = Dataset(tmp_path / "dataset")
+    with dataset.transaction() as transaction:
+        rows = [{"item_id": name, "audio_uri": f"../{name}"} for name in names]
+        batch = pa.RecordBatch.from_pylist(rows)
+        transaction.append("items", [batch], source="test", fingerprint="test")
+    command = [sys.executable, "-m", "recsys", "train", dataset.folder.path, tmp_path / "models"]
+    command += ["--only", "audio"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as first:
+        assert fifo.kill_reader() == first.pid
+    archive = Archive(dataset.folder, AudioConfig())
+    assert len(archive.hashes()) == 32
+    (tmp_path / "aside.wav").replace(tmp_path / "last.wav")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "audio: 8 recordings heard, 32 known before" in done.stderr
+    assert len(Archive(dataset.folder, AudioConfig()).hashes()) == 40
+    assert Dataset(dataset.folder.path).read("descriptors").num_rows == 40
 
 
 def described(bpm: float | None, key: str | None, mode: str | None, metre: str | None) -> dict:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,9 +12,9 @@ import pytest
 
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
-from recsys.cli import main
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.world import make_world
+from recsys.ensemble.playlist import go_on
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.pipeline import build, read_source
 
@@ -34,23 +34,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recommender(demo: Path) -> HybridRecommender:
     return HybridRecommender.load(Models(demo / "models").open())
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["recsys", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as done:
-            code = int(done.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_recommend_as_json(run: Run, demo: Path, recommender: HybridRecommender):
@@ -170,6 +153,42 @@ def test_an_unknown_listener_leaves_no_file(run: Run, demo: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_playlist_goes_on_from_items_and_artists(
+    run: Run, demo: Path, recommender: HybridRecommender
+):
+    artist = recommender.catalogue.artists[0]
+    asked = ("t00001", "t00002", "--artist", artist, "-k", "4")
+    code, out, _ = run("playlist", demo / "models", *asked, "--json")
+    assert code == 0
+    wanted = go_on(recommender, ["t00001", "t00002"], 4, artists=[artist])
+    assert [one["item_id"] for one in json.loads(out)["items"]] == [e.item_id for e in wanted]
+    assert len(wanted) == 4
+    code, out, _ = run("playlist", demo / "models", *asked, "--smooth")
+    assert code == 0 and wanted[0].item_id in out and f"After t00001, t00002, {artist}" in out
+    code, out, _ = run("playlist", demo / "models", *asked, "--format", "m3u")
+    assert out.splitlines()[3::2] == [f"urn:recsys:item:{e.item_id}" for e in wanted]
+    code, out, _ = run("playlist", demo / "models", *asked, "--format", "jspf")
+    assert len(json.loads(out)["playlist"]["track"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "want at least one item to go on from, got none"),
+        (["t0001"], 1, "no item 't0001'; nearest known: "),
+        (["--artist", "nobody"], 1, "no artist 'nobody'"),
+        (["t00001", "-k", "0"], 2, "k: want 1 or more, got 0"),
+        (["t00001", "--tempo", "fast"], 2, "--tempo: want LOW-HIGH"),
+        (["t00001", "--tempo", "90-100"], 2, "this version knows no item's"),
+        (["t00001", "--json", "--format", "m3u"], 2, "give either --json or --format"),
+    ],
+)
+def test_playlist_refuses(run: Run, demo: Path, arguments, code, said):
+    found, out, err = run("playlist", demo / "models", *arguments)
+    assert (found, out) == (code, "")
+    assert err.startswith("recsys: ") and said in err
+
+
 @pytest.mark.parametrize("kind", ["item", "artist", "user"])
 @pytest.mark.parametrize("by", ["collaborative", "text", "hybrid"])
 def test_similar_as_json(run: Run, demo: Path, recommender: HybridRecommender, kind, by):
@@ -236,7 +255,15 @@ def test_evaluate_writes_and_prints(run: Run, demo: Path, tmp_path: Path):
     assert answer["n_listeners"] == 20
     assert set(answer["rankers"]) >= {"random", "popularity", "collaborative", "hybrid", "oracle"}
     assert json.loads((out_folder / "report.json").read_text()) == answer
-    assert (out_folder / "report.md").read_text().startswith("# Evaluation")
+    text = (out_folder / "report.md").read_text()
+    assert text.startswith("# Evaluation")
+    groups = answer["segments"]
+    assert sum(group["n_listeners"] for group in groups) > 90
+    measured = {part for part in answer["parts"] if part.startswith("group ")}
+    assert measured and measured <= {f"group {group['number']}" for group in groups}
+    assert groups[0]["artists"][0]["name"] in text
+    page = (out_folder / "report.html").read_text()
+    assert escape(groups[0]["artists"][0]["name"]) in page
 
 
 def test_evaluate_prints_a_table(run: Run, demo: Path):

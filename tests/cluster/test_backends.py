@@ -121,6 +121,30 @@ def test_exchange_takes_parts_then_shared(backend):
     assert backend.gather(backend.map(total, backend.scatter([0, 0]), blocks)) == [1, 1]
 
 
+def watched(tasks, taken):
+    for task in tasks:
+        taken.append(task)
+        yield task
+
+
+def test_each_hands_out_tasks_as_workers_are_free(backend):
+    taken, found = [], {}
+    for task, result in backend.each(operator.mul, watched(range(9), taken), shared=(3,)):
+        assert len(taken) <= len(found) + backend.n_workers
+        found[task] = result
+    assert found == {task: 3 * task for task in range(9)}
+    assert backend.gather(backend.scatter([1, 2])) == [1, 2]
+
+
+def test_each_lets_an_error_through_and_leaves_the_workers_whole(backend):
+    parts = backend.scatter([1, 2])
+    with pytest.raises(InputError, match=r"^part 5: want better$"):
+        list(backend.each(refuse, [5, 6, 7]))
+    assert list(backend.each(operator.neg, [])) == []
+    assert sorted(backend.each(operator.neg, [1, 2, 3])) == [(1, -1), (2, -2), (3, -3)]
+    assert backend.gather(parts) == [1, 2]
+
+
 def test_a_renewed_backend_holds_nothing_and_works(cluster):
     backend = RayBackend(2)
     try:

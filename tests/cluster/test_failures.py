@@ -8,8 +8,10 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -120,6 +122,26 @@ def test_a_checkpoint_serves_workers_of_any_number(tmp_path, undisturbed, n_work
     assert stored_blocks(tmp_path) <= 2 * 2 * 3 + 2, "only the last checkpoint is kept"
     kept.clear()
     assert stored_blocks(tmp_path) == 0 and not (tmp_path / "manifest.json").exists()
+
+
+def test_a_checkpoint_keeps_the_biases_of_time_bins(tmp_path):
+    config = replace(CONFIG, drift_bins=3, drift_regularization=1.0)
+    matrix = evidence()
+    at = np.random.default_rng(1).integers(0, 10**12, matrix.nnz)
+    wanted = train(matrix, config, LocalBackend(2), at=at)
+
+    def stop(sweep):
+        if sweep == 5:
+            raise KeyboardInterrupt
+
+    with report_to(Lines(stop)), pytest.raises(KeyboardInterrupt):
+        train(matrix, config, LocalBackend(2), at=at, checkpoints=checkpoints(tmp_path))
+    kept = checkpoints(tmp_path, resume=True)
+    assert kept.latest().state.iteration == 4
+    found = train(matrix, config, LocalBackend(2), at=at, checkpoints=kept)
+    # With biases that begin at zero again, 8e-4 and 2e-2.
+    np.testing.assert_allclose(found.item_drift, wanted.item_drift, atol=1e-6)
+    np.testing.assert_allclose(found.item_factors, wanted.item_factors, atol=1e-5)
 
 
 def test_without_resume_a_checkpoint_is_ignored(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -13,17 +14,28 @@ import pyarrow as pa
 import pytest
 from scipy.sparse import csr_array
 
+from recsys import retrieval
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
-from recsys.cluster import intake
+from recsys.cluster import intake, served
 from recsys.cluster.scale import build_sharded
 from recsys.collaborative.factors import Factors
-from recsys.config import CollaborativeConfig, Config, InteractionsConfig, SlicesConfig
+from recsys.config import (
+    CollaborativeConfig,
+    Config,
+    EnsembleConfig,
+    InteractionsConfig,
+    SlicesConfig,
+)
 from recsys.data.catalogue import Catalogue
+from recsys.data.collections import Collections
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import Interactions
+from recsys.ensemble.segments import Segments
 from recsys.errors import ConfigError, InputError, UsageError
 from recsys.pipeline import build, read_source
+from recsys.progress import report_to
+from tests.cluster.faults import Dangerous, Lines
 
 CONFIG = Config(
     interactions=InteractionsConfig(half_life_days=300.0),
@@ -73,8 +85,17 @@ def dataset(tmp_path_factory):
             "labels": [["calm"] if i % 2 else ["loud", "fast"] for i in range(70)],
         }
     )
+    lists = pa.table(
+        {
+            "collection_id": [f"c{i}" for i in range(12)],
+            "title": [f"list {i}" for i in range(12)],
+            "owner_id": [None, "nobody", *(f"löwe {i}" for i in range(0, 100, 10))],
+            "item_ids": [[f"i{j}" for j in range(i, 60, 7)] for i in range(12)],
+        }
+    )
     with dataset.transaction() as transaction:
         transaction.append("items", [items], source="items", fingerprint="i")
+        transaction.append("collections", [lists], source="lists", fingerprint="c")
         for number, timed in enumerate([True, False, True, False]):
             table = log(number, timed=timed)
             # Row groups far smaller than the default, so that there is something to share out.
@@ -106,6 +127,17 @@ def assert_same_version(found, wanted):
     ours, theirs = Factors.read(found), Factors.read(wanted)
     for name in ("user_factors", "item_factors", "user_biases", "item_biases"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=2e-3)
+    if theirs.item_drift is not None:
+        np.testing.assert_array_equal(ours.drift_edges, theirs.drift_edges)
+        np.testing.assert_allclose(ours.item_drift, theirs.item_drift, atol=2e-3)
+    ours, theirs = Collections.read(found), Collections.read(wanted)
+    np.testing.assert_array_equal(ours.owner, theirs.owner)
+    assert (ours.items != theirs.items).nnz == 0
+    ours, theirs = Segments.read(found), Segments.read(wanted)
+    assert ours.of_user.shape == theirs.of_user.shape
+    # A listener between two groups may fall to the other side by rounding.
+    assert np.mean(ours.of_user == theirs.of_user) > 0.95
+    assert set(found.arrays) == set(wanted.arrays)
     assert found.facts["counts"]["users"] == wanted.facts["counts"]["users"]
 
 
@@ -119,15 +151,43 @@ def test_workers_read_what_one_process_reads(dataset, whole, tmp_path, monkeypat
     assert not list((tmp_path / "checkpoints").glob("*/blocks/*"))
 
 
-def test_item_features_and_ratings(dataset, tmp_path):
-    for settings in ({"features": ("labels",)}, {"feedback": "explicit"}):
-        config = replace(CONFIG, collaborative=replace(CONFIG.collaborative, **settings))
-        models, sharded = Models(tmp_path / "whole"), Models(tmp_path / "sharded")
-        build(read_source(dataset), config, LocalBackend(), models, only=["collaborative"])
-        build_sharded(dataset, config, LocalBackend(3), sharded, only=["collaborative"])
-        config = replace(config, collaborative=replace(config.collaborative, warm_start=False))
-        build(read_source(dataset), config, LocalBackend(), models, only=["collaborative"])
-        assert_same_version(sharded.open(), models.open())
+SETTINGS = {
+    "features": {"collaborative.features": ("labels",)},
+    "ratings": {"collaborative.feedback": "explicit"},
+    "bm25": {"interactions.transform": "bm25", "interactions.bm25_k1": 2.0},
+    "drift": {"collaborative.drift_bins": 4},
+    "drift of ratings": {"collaborative.drift_bins": 3, "collaborative.feedback": "explicit"},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_gives_what_one_process_gives(dataset, tmp_path, name):
+    config = replace(CONFIG, ensemble=EnsembleConfig(blend="fusion"))
+    for key, value in SETTINGS[name].items():
+        stage, _, field = key.partition(".")
+        config = replace(config, **{stage: replace(getattr(config, stage), **{field: value})})
+    models, sharded = Models(tmp_path / "whole"), Models(tmp_path / "sharded")
+    build(read_source(dataset), config, LocalBackend(), models, only=["collaborative"])
+    build_sharded(dataset, config, LocalBackend(3), sharded, only=["collaborative"])
+    assert_same_version(sharded.open(), models.open())
+
+
+def test_a_large_catalogue_gets_its_graph(dataset, tmp_path, monkeypatch):
+    for module in (served, retrieval):
+        monkeypatch.setattr(module, "APPROXIMATE_FROM", 50)
+    models, sharded = Models(tmp_path / "whole"), Models(tmp_path / "sharded")
+    build(read_source(dataset), CONFIG, LocalBackend(), models, only=["collaborative"])
+    build_sharded(dataset, CONFIG, LocalBackend(3), sharded, only=["collaborative"])
+    ours, theirs = (m.open().array("neighbours/collaborative") for m in (sharded, models))
+    assert ours.shape == theirs.shape
+    assert np.mean(ours[:, 0] == theirs[:, 0]) > 0.9
+    monkeypatch.setattr(served, "_MOST_LINKED", 60)
+    lines = Lines()
+    with report_to(lines):
+        build_sharded(dataset, CONFIG, LocalBackend(2), sharded, only=["collaborative"])
+    assert "neighbours/collaborative" not in sharded.open()
+    assert any("70 items are too many for one worker to link" in line for line in lines.said)
+    assert "collaborative starts afresh: --sharded goes on from no version" in lines.said
 
 
 def test_listeners_are_cut_by_events_not_by_number(dataset):
@@ -155,22 +215,56 @@ def test_more_workers_than_listeners(tmp_path):
 
 
 def test_what_cannot_be_taken_in_is_refused(dataset, tmp_path):
-    bm25 = replace(CONFIG, interactions=InteractionsConfig(transform="bm25"))
-    with pytest.raises(ConfigError, match="bm25 wants the whole log in one process"):
-        build_sharded(dataset, bm25, LocalBackend(2), Models(tmp_path))
+    trees = replace(CONFIG, ensemble=EnsembleConfig(blend="trees"))
+    with pytest.raises(ConfigError, match=r"trees is learned from the whole log .* take fusion"):
+        build_sharded(dataset, trees, LocalBackend(2), Models(tmp_path))
     with pytest.raises(InputError, match="no events; bring some"):
         build_sharded(Dataset(tmp_path / "none"), CONFIG, LocalBackend(2), Models(tmp_path))
     with pytest.raises(UsageError, match="name it in --only"):
         build_sharded(dataset, CONFIG, LocalBackend(2), Models(tmp_path), only=["text"])
 
 
-def test_train_sharded_from_the_command_line(dataset, whole, tmp_path):
-    command = [sys.executable, "-m", "recsys", "train", dataset.folder.path, tmp_path / "models"]
-    command += ["--sharded", "--workers", "2", "--json", "--set", "interactions.half_life_days=300"]
+PHASES = [
+    "_seen",  # load
+    "_by_range",  # sort
+    "_sent",  # shuffle
+    "_summed",
+    "_columns",  # turn round
+    "_written",  # the version's blocks
+]
+
+
+def test_a_worker_killed_in_each_phase_of_taking_in(dataset, whole, cluster, tmp_path):
+    lines = Lines()
+    with Dangerous(2, PHASES) as backend, report_to(lines):
+        build_sharded(dataset, CONFIG, backend, Models(tmp_path))
+        assert backend.left == []
+    assert_same_version(Models(tmp_path).open(), whole)
+    lost = [line for line in lines.said if line.startswith("workers lost: ")]
+    assert len(lost) == len(PHASES)
+    assert all(line.endswith("going on after the start") for line in lost)
+
+
+def command(dataset, models):
+    line = [sys.executable, "-m", "recsys", "train", dataset.folder.path, models]
+    line += ["--sharded", "--workers", "2", "--json", "--set", "interactions.half_life_days=300"]
     for key in ("factors=4", "iterations=3", "regularization=1.0", "num_threads=1"):
-        command += ["--set", f"collaborative.{key}"]
+        line += ["--set", f"collaborative.{key}"]
+    return line
+
+
+def test_train_sharded_from_the_command_line_after_a_kill(dataset, whole, tmp_path):
+    """SIGKILL of the driver in the shuffle; the command repeated makes the version."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    line = [*command(dataset, tmp_path / "models"), "--figures", "--resume"]
+    with subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True) as first:
+        for said in first.stderr:
+            if said.startswith("{") and json.loads(said).get("task") == "log: rounds":
+                first.kill()
+                break
+    assert first.returncode == -signal.SIGKILL
+    assert not Models(tmp_path / "models").versions()
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["users"] == whole.facts["counts"]["users"]
     assert_same_version(Models(tmp_path / "models").open(), whole)

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -159,6 +160,33 @@ def test_an_actor_takes_the_next_trial(task):
     assert used.reset_config(following)
     fresh = begun(task, following)
     assert used.step() == fresh.step()
+
+
+def other(value: Any) -> Any:
+    """Return another value that a field of a signal may have."""
+    if isinstance(value, bool):
+        return not value
+    words = {"log": "bm25", "excess": "total", "implicit": "explicit", "auto": "cholesky"}
+    return words[value] if isinstance(value, str) else type(value)(value * 1.5 + 1)
+
+
+def test_every_signal_can_be_searched(task):
+    """All fields of how events become evidence and of the objective, each once changed."""
+    settings = {
+        f"{stage}.{field.name}": other(value)
+        for stage in ("interactions", "collaborative")
+        for field in fields(getattr(task.config, stage))
+        if not isinstance(value := getattr(getattr(task.config, stage), field.name), tuple)
+    }
+    settings["collaborative.unobserved_weight"] = 0.5
+    settings["collaborative.relaxation"] = 1.2
+    space = tuple(f"{path} of {str(value).lower()}" for path, value in settings.items())
+    read = read_space(config(space=space))
+    assert [one.values for one in read] == [(value,) for value in settings.values()]
+    trial = begun(task, {})
+    for path, value in settings.items():
+        trial.reset_config({path: value})
+        assert 0 <= trial.step()["ndcg@10"] <= 1, path
 
 
 def test_work_is_counted_by_both_half_steps(task):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from recsys.ensemble.candidates import Popularity, Space, positive
+from recsys.ensemble.candidates import Eligible, Popularity, Space, positive
 from recsys.ensemble.tastes import profiles
 
 
@@ -19,6 +19,7 @@ def matrix(rows: list[set[int]], n_items: int) -> csr_array:
     return csr_array(dense)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 3), min_size=8, max_size=8),
     st.lists(st.sets(st.integers(0, 7)), min_size=1, max_size=3),
@@ -27,8 +28,8 @@ def matrix(rows: list[set[int]], n_items: int) -> csr_array:
 )
 def test_popularity_agrees_with_its_slow_twin(listeners, heard, eligible, k):
     popularity = Popularity(np.array(listeners))
-    allowed = np.isin(np.arange(8), list(eligible))
-    found = popularity.search(k, exclude=matrix(heard, 8), allowed=allowed)
+    within = Eligible(np.isin(np.arange(8), list(eligible)), {}, popularity, np.ones(8, bool))
+    found = popularity.search(k, exclude=matrix(heard, 8), within=within.by_popularity)
     for row, known in enumerate(heard):
         best = sorted(eligible - known, key=lambda item: (-listeners[item], item))[:k]
         assert found[row].tolist() == best + [-1] * (k - len(best))

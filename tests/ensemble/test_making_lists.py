@@ -79,7 +79,7 @@ def maker(*, cap: int, candidates: int) -> ListMaker:
         ensemble=ensemble,
         blender=ReciprocalRank({"popularity": 1.0}),
         weights={"popularity": 1.0},
-        eligible=np.ones(N_ITEMS, bool),
+        eligible=ensemble.eligible(np.ones(N_ITEMS, bool)),
         max_per_artist=cap,
     )
 

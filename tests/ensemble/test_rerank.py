@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.ensemble.blend import Blend
@@ -39,6 +39,7 @@ def greedy(row: list[int], k: int, cap: int) -> list[int]:
     return kept[:k]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, N_ITEMS - 1), unique=True, max_size=15), min_size=1),
     st.integers(1, 8),

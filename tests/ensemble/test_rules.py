@@ -50,6 +50,16 @@ def test_what_is_not_to_be_had_is_not_listed(ruled):
     assert always[rows].all()
 
 
+def test_a_kept_mask_follows_every_opening_and_closing(ruled):
+    closes, opens = ((NOW + timedelta(days=days)).timestamp() * 1000 for days in (-1, 1))
+    rules, sound = Rules(kind="track"), ruled.ensemble.sound
+    moments = [int(edge) + apart for edge in (closes, opens) for apart in (-1, 0, 1)]
+    for at in (*moments, (moments[0], moments[-1]), (moments[1], moments[2])):
+        expected = rules.allowed(ruled.catalogue, sound, at)
+        for _ in range(2):
+            assert ruled.eligible("track", at_ms=at).tolist() == expected.tolist()
+
+
 def test_a_territory_shuts_out_only_what_names_others(ruled):
     assert "a3" in ids(ruled.recommend("ann", 99, territory="hk"))
     abroad = ids(ruled.recommend("ann", 99, territory="FR"))

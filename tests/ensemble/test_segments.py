@@ -13,7 +13,7 @@ from recsys.bundle import Models
 from recsys.cli import main
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.world import make_world
-from recsys.ensemble.segments import Segments, describe_segments, find_segments
+from recsys.ensemble.segments import SegmentArtist, Segments, describe_segments, find_segments
 from recsys.errors import BundleError
 from recsys.pipeline import build, read_source
 
@@ -67,8 +67,8 @@ def test_a_group_is_described_by_what_sets_it_apart(recommender):
     segments = Segments(np.eye(3, 4, dtype=np.float32), of_user)
     lively, loud = describe_segments(recommender, segments)
     assert (lively.number, lively.n_listeners, loud.share) == (0, 3, 0.4)
-    assert [id for id, _, _ in lively.artists] == ["a", "b"]
-    assert loud.artists == [("c", "The Cs", 1.0)]
+    assert [artist.artist_id for artist in lively.artists] == ["a", "b"]
+    assert loud.artists == [SegmentArtist("c", "The Cs", 1.0)]
     assert set(lively.terms) == {"dreamy", "lo-fi"} and loud.terms == ["loud"]
 
 

@@ -1,4 +1,4 @@
-"""Tastes on points whose groups are plain, and products against numpy."""
+"""Tastes on points whose groups are plain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recsys.ensemble.tastes import inner_products, tastes
+from recsys.ensemble.tastes import tastes
 
 
 def test_two_tastes_are_found_the_one_with_most_evidence_first():
@@ -25,12 +25,3 @@ def test_few_plays_are_one_taste_and_none_are_none():
     assert found[0, 0] == pytest.approx(np.array([1, 2, 0, 0]) / np.sqrt(5))
     assert not found[0, 1:].any()
     assert not found[1].any()
-
-
-def test_products_agree_with_numpy():
-    random = np.random.default_rng(0)
-    queries = random.normal(size=(3, 2, 8)).astype(np.float32)
-    vectors = random.normal(size=(9, 8)).astype(np.float32)
-    listener, item = random.integers(0, 3, 40), random.integers(0, 9, 40).astype(np.int32)
-    expected = np.einsum("nqd,nd->nq", queries[listener], vectors[item])
-    assert inner_products(queries, listener, vectors, item) == pytest.approx(expected, abs=1e-5)

@@ -66,7 +66,11 @@ def test_parts_hold_the_right_pairs():
     )
     truth = csr_array(np.array([[1, 1] + [0] * 8, [0, 1] + [0] * 8]))
     listeners_of = np.array([0, *range(9, 0, -1)])
-    found = dict(parts(truth, np.arange(2), interactions, listeners_of, np.ones(10, bool)))
+    everything = np.ones(10, bool)
+    group = np.array([-1, 4], np.int32)
+    found = dict(parts(truth, np.arange(2), interactions, listeners_of, everything, group))
+    assert found["group 4"].nonzero()[0].tolist() == [1]
+    assert "group -1" not in found
     assert found["new listeners (fewer than 5 plays)"].nonzero()[0].tolist() == [0, 0]
     assert found["heavy listeners (a tenth)"].nonzero()[0].tolist() == [1]
     assert found["cold items (nobody played)"].nonzero()[1].tolist() == [0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from recsys.evaluation.gate import judge
 from recsys.evaluation.protocol import Trial, evaluate, measure
 from recsys.evaluation.report import Report
 from recsys.pipeline import Content, build, read_source
+
+Run = Callable[..., tuple[int, str, str]]
 
 CONFIG = Config(collaborative=CollaborativeConfig(factors=8, iterations=5))
 
@@ -253,11 +256,39 @@ def test_the_gate_lets_pass_what_does_not_lose(world: World):
     worse = replace(
         CONFIG, ensemble=EnsembleConfig(collaborative=0, text=0, artists=0, popularity=1)
     )
-    same = judge(source, CONFIG, CONFIG, LocalBackend(), margin=0.0)
+    strict = replace(CONFIG, evaluation=replace(CONFIG.evaluation, margin=0.0))
+    same = judge(Content(source, strict), CONFIG)
     assert same.passed
     assert same.difference.mean == 0
-    verdict = judge(source, worse, CONFIG, LocalBackend(), margin=0.02)
+    verdict = judge(Content(source, worse), CONFIG)
     assert not verdict.passed
     assert verdict.new < verdict.old
     assert "does not pass" in verdict.sentence()
-    assert judge(source, CONFIG, worse, LocalBackend(), margin=0.02).passed
+    assert judge(Content(source, CONFIG), worse).passed
+
+
+def test_a_worse_recipe_is_kept_but_does_not_serve(run: Run, world: World, tmp_path: Path):
+    """By the command line: the same recipe is not judged, a worse one not let in, unless told."""
+    train = ["train", world.dataset.folder.path, tmp_path]
+    train += ["--set", "collaborative.factors=8", "--set", "collaborative.iterations=5"]
+    worse = ["--set", "ensemble.popularity=1"]
+    for name in ("collaborative", "text", "artists"):
+        worse += ["--set", f"ensemble.{name}=0"]
+
+    def said(*more: str) -> str:
+        code, out, _ = run(*train, *more)
+        assert code == 0
+        return out
+
+    models = Models(str(tmp_path))
+    assert "is active" in said()
+    again = said("--set", "collaborative.num_threads=1")
+    assert "is active" in again
+    assert "the new recipe" not in again
+    serving = models.active()
+    verdict = said(*worse)
+    assert "the new recipe does not pass" in verdict
+    assert "is kept but not active" in verdict
+    assert models.active() == serving
+    assert len(models.versions()) == 3
+    assert "is active" in said(*worse, "--unjudged")

@@ -61,6 +61,7 @@ def test_recall_among_allowed_rows(made, share, floor):
     rows, scores = index.search(queries, K, allowed=allowed)
     assert allowed[rows].all()
     assert recall(scores, exact.search(queries, K, allowed=allowed)[1]) >= floor
+    np.testing.assert_array_equal(index.search(queries, K, allowed=index.select(allowed))[0], rows)
 
 
 def test_what_was_heard_is_walked_through_and_not_returned(made):
@@ -86,6 +87,8 @@ def test_never_fewer_than_exist(made):
     heard = csr_array(np.tile(np.isin(np.arange(N), exact.order[:100]), (len(queries), 1)))
     rows, _ = lame.search(queries, K, exclude=heard)
     np.testing.assert_array_equal(rows, exact.search(queries, K, exclude=heard)[0])
+    shared = lame.search(queries, K, exclude=heard[:1])  # every listener has heard the same
+    np.testing.assert_array_equal(shared[0], rows)
     few = np.isin(np.arange(N), [5, 7])
     assert set(lame.search(queries, 3, allowed=few)[0].ravel().tolist()) == {5, 7, -1}
 

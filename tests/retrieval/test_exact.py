@@ -123,6 +123,22 @@ def test_products_beyond_float32_are_still_ranked():
     np.testing.assert_array_equal(rows, [[1, 0, 2]])
 
 
+def test_a_selection_serves_many_searches_and_queries_share_exclusions():
+    rng = np.random.default_rng(1)
+    index = ExactIndex(rng.standard_normal((50, 4)).astype(np.float32))
+    queries = rng.standard_normal((6, 4)).astype(np.float32)
+    mask = rng.random(50) < 0.5
+    known = csr_array(rng.random((2, 50)) < 0.3)
+    for_each = known[np.repeat([0, 1], 3)]
+    chosen = index.select(mask)
+    for k in (3, 40):
+        shared = index.search(queries, k, exclude=known, allowed=chosen)
+        for found, wanted in zip(
+            shared, index.search(queries, k, exclude=for_each, allowed=mask), strict=True
+        ):
+            np.testing.assert_array_equal(found, wanted)
+
+
 def test_memory_does_not_grow_with_pairs():
     rng = np.random.default_rng(0)
     index = ExactIndex(rng.standard_normal((20_000, 4)).astype(np.float32), num_threads=2)

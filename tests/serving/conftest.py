@@ -1,8 +1,14 @@
-"""A small trained world, and the application that serves it, in this process."""
+"""A small trained world, and the application that serves it, in this process or in another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pyarrow as pa
 import pytest
@@ -17,6 +23,7 @@ from recsys.ensemble.recommender import HybridRecommender
 from recsys.pipeline import build, read_source
 from recsys.serving.app import AppArgs, create_app
 
+STARTED_S = 240
 ODD_ID = "a/b 🎵/similar?x=1#é"
 
 
@@ -68,3 +75,47 @@ def user(recommender: HybridRecommender) -> str:
     """A listener with a history."""
     plays = recommender.interactions.plays
     return recommender.catalogue.users[int((plays.indptr[1:] - plays.indptr[:-1]).argmax())]
+
+
+Start = Callable[..., AbstractContextManager[tuple[subprocess.Popen[str], str]]]
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Start:
+    """Return a function that runs `recsys serve MODELS OPTIONS` for the length of a block.
+
+    The block gets the process, which leads a session of its own, and the address.
+    """
+
+    @contextmanager
+    def started(models: Models, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+        command = [sys.executable, "-m", "recsys", "serve", models.folder.path, *options]
+        process = subprocess.Popen(
+            [*command, "--port", str(_free_port())],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+        )
+        assert process.stdout is not None
+        too_late = threading.Timer(STARTED_S, process.kill)
+        too_late.start()
+        with process, process.stdout:
+            try:
+                words = process.stdout.readline().split()
+                assert words[:2] == ["listening", "on"], (words, process.poll())
+                too_late.cancel()
+                yield process, words[2]
+            finally:
+                too_late.cancel()
+                if process.poll() is None:
+                    process.terminate()
+
+    return started
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from recsys.ensemble.recommender import Recommendation
 from recsys.serving.playlists import jspf, m3u
@@ -24,6 +25,18 @@ def test_m3u_keeps_one_entry_per_item() -> None:
         "#EXTINF:-1,plain",
         "urn:recsys:item:plain",
     ]
+
+
+def test_recordings_that_a_player_can_open_are_named() -> None:
+    files = {"plain": Path("/music/a b.flac"), "a/b 🎵": Path("/music/line\nbreak.flac")}
+    assert m3u("My week", LIST, files).splitlines()[3::2] == [
+        "file:///music/line%0Abreak.flac",
+        "/music/a b.flac",
+    ]
+    first, second = json.loads(jspf("My week", LIST, files))["playlist"]["track"]
+    assert first["location"] == ["file:///music/line%0Abreak.flac"]
+    assert second["location"] == ["file:///music/a%20b.flac"]
+    assert second["identifier"] == ["urn:recsys:item:plain"]
 
 
 def test_jspf_leaves_out_what_is_unknown() -> None:

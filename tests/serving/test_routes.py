@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
+from recsys.bundle import Models
 from recsys.data.catalogue import NO_TIME
+from recsys.ensemble.playlist import go_on
 from recsys.ensemble.recommender import HybridRecommender
+from recsys.ensemble.segments import Segments, describe_segments
 from recsys.serving import schemas
 
 NOT_JSON = {"/metrics", "/v1/items/{item_id}/audio"}
@@ -187,6 +191,44 @@ def test_a_playlist_goes_on_from_seeds(client: TestClient, item_id: str) -> None
     assert answer.status_code == 200
     listed = [one["item_id"] for one in answer.json()["items"]]
     assert len(listed) == 4 and item_id not in listed
+
+
+def test_a_radio_goes_on_from_an_artist(
+    client: TestClient, recommender: HybridRecommender, item_id: str
+) -> None:
+    artist_id = get(client, f"/v1/items/{item_id}")["artist"]["artist_id"]
+    answer = client.post("/v1/playlists", json={"artists": [artist_id], "k": 5, "smooth": True})
+    assert answer.status_code == 200
+    wanted = go_on(recommender, [], 5, artists=[artist_id], smooth=True)
+    assert answer.json()["items"] == [vars(one) for one in wanted]
+    nothing = client.post("/v1/playlists", json={"k": 5})
+    assert nothing.status_code == 422
+    assert "want at least one item to go on from" in nothing.json()["detail"]
+    fast = client.post("/v1/playlists", json={"artists": [artist_id], "tempo": [100, 120]})
+    assert "this version knows no item's" in fast.json()["detail"]
+
+
+def test_a_playlist_comes_as_a_file_too(client: TestClient, item_id: str) -> None:
+    body = {"seeds": [item_id], "k": 3}
+    listed = [one["item_id"] for one in client.post("/v1/playlists", json=body).json()["items"]]
+    m3u = client.post("/v1/playlists?format=m3u", json=body)
+    assert m3u.headers["content-type"].startswith("audio/x-mpegurl")
+    assert m3u.text.splitlines()[3::2] == [f"urn:recsys:item:{encoded(id)}" for id in listed]
+    jspf = client.post("/v1/playlists?format=jspf", json=body).json()["playlist"]
+    assert len(jspf["track"]) == 3
+
+
+def test_groups_of_listeners_are_described(
+    client: TestClient, recommender: HybridRecommender, models: Models
+) -> None:
+    body = get(client, "/v1/segments", k=2)
+    told = describe_segments(recommender, Segments.read(models.open()), k=2)
+    assert body["version"] == recommender.version
+    assert body["segments"] == [asdict(one) for one in told]
+    assert sum(one["n_listeners"] for one in body["segments"]) > 40
+    assert body["segments"][0]["artists"][0]["name"] and body["segments"][0]["terms"]
+    assert client.get("/v1/segments?k=0").status_code == 422
+    assert client.get("/v1/segments?k=21").status_code == 422
 
 
 def test_search_finds_pieces_of_names(client: TestClient, item_id: str) -> None:

@@ -8,10 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -27,40 +27,14 @@ from recsys.serving.local import serve_models
 
 ROOT = Path(__file__).parents[2]
 ODD_ID = "a/b 🎵/similar?x=1#é"
-STARTED_S = 240
 ENDED_S = 60
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
-def server(models: Models) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server(models: Models, start_server: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running `recsys serve` and its address."""
-    command = [sys.executable, "-m", "recsys", "serve", models.folder.path]
-    process = subprocess.Popen(
-        [*command, "--port", str(free_port())],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
-    )
-    assert process.stdout is not None
-    too_late = threading.Timer(STARTED_S, process.kill)
-    too_late.start()
-    with process, process.stdout:
-        try:
-            words = process.stdout.readline().split()
-            assert words[:2] == ["listening", "on"], (words, process.poll())
-            yield process, words[2]
-        finally:
-            too_late.cancel()
-            if process.poll() is None:
-                process.terminate()
+    with start_server(models) as server:
+        yield server
 
 
 def listening_anywhere() -> set[int]:
@@ -187,6 +161,10 @@ def test_serve_config_is_what_ray_accepts() -> None:
         "assert given.name == made.name, made.name\n"
         "assert given.max_ongoing_requests == made.max_ongoing_requests\n"
         "assert given.max_queued_requests == made.max_queued_requests\n"
+        "args = config.applications[0].args | {'replicas': 2, 'max_replicas': 5}\n"
+        "grows = build(args)._bound_deployment._deployment_config.autoscaling_config\n"
+        "assert (grows.min_replicas, grows.max_replicas) == (2, 5), grows\n"
+        "assert made._deployment_config.autoscaling_config is None\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120

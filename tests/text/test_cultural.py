@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -124,12 +125,19 @@ def test_who_is_named_beside_whom() -> None:
 
 
 def test_passages_are_the_mean_over_voices_and_only_of_the_first_documents() -> None:
-    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
+    class Lengths:
+        ahead: ClassVar[list[str]] = []
+
+        def keep(self, texts: Iterable[str]) -> None:
+            self.ahead += texts
+
+        def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            assert set(texts) <= set(self.ahead)
+            return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
 
     documents = [page("aa", 0), page("aaaa", 0), page("aaaaaaaa", 0), page("a", 1)]
     config = TextConfig(min_voices=0, documents_embedded=2)
-    vectors = count([pages(documents)], config, n_artists=3, n_items=0, encode=encode)
+    vectors = count([pages(documents)], config, n_artists=3, n_items=0, encode=Lengths())
     assert vectors.passages.tolist() == [[6, 2], [1, 1], [0, 0]]
 
 

@@ -53,14 +53,25 @@ def train(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
     return run
 
 
-def test_networks_join_the_audio_space_and_are_kept(train: Train, tmp_path: Path) -> None:
+def test_networks_join_the_audio_space_are_kept_and_drawn(
+    train: Train, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = train()
+    picture = tmp_path / "filters.png"
+    places = [world.folder / "dataset", tmp_path / "models", picture]
+    drawing = ["draw_filters", *map(str, places), "--filters", "2"]
+    monkeypatch.setattr(sys, "argv", drawing)
+    draw_filters.main()
+    assert picture.read_bytes().startswith(b"\x89PNG")
     config = Config.from_dict(bundle.facts["config"])
     networks = unpacked(bundle.array("audio/networks"), config.network)
     assert len(networks) == 2
     assert networks[0].direction.out_features == 8
     plain = train("network.enabled=false")
     assert "audio/networks" not in plain
+    monkeypatch.setattr(sys, "argv", drawing)
+    with pytest.raises(SystemExit, match="no network"):
+        draw_filters.main()
     width = bundle.array("audio/item_vectors").shape[1]
     assert width == plain.array("audio/item_vectors").shape[1] + 8
     (folder,) = (tmp_path / "models" / "training").iterdir()
@@ -68,20 +79,6 @@ def test_networks_join_the_audio_space_and_are_kept(train: Train, tmp_path: Path
     assert kept == {
         "curves.csv", "curves.png", "fold0.safetensors", "fold1.safetensors", "tensorboard",
     }  # fmt: skip
-
-
-def test_filters_are_drawn(
-    train: Train, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train()
-    picture = tmp_path / "filters.png"
-    places = [world.folder / "dataset", tmp_path / "models", picture]
-    monkeypatch.setattr(sys, "argv", ["draw_filters", *map(str, places), "--filters", "2"])
-    draw_filters.main()
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    train("network.enabled=false")
-    with pytest.raises(SystemExit, match="no network"):
-        draw_filters.main()
 
 
 def test_what_networks_hear_draws_items_that_nobody_played(train: Train) -> None:

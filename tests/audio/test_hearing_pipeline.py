@@ -43,7 +43,8 @@ def train(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
 
     def run(*settings: str) -> Bundle:
         chosen = [part for one in (*SMALL, *settings) for part in ("--set", one)]
-        arguments = ["train", world.folder / "dataset", tmp_path / "models", *chosen]
+        places = [world.folder / "dataset", tmp_path / "models"]
+        arguments = ["train", "--unjudged", *places, *chosen]
         monkeypatch.setattr(sys, "argv", ["recsys", *map(str, arguments)])
         with pytest.raises(SystemExit) as done:
             main()

@@ -1,12 +1,13 @@
 """What each model knows of new songs that nobody has played, in the demo world.
 
-    python -m benchmarks.cold_start [--seeds 0,1,2,3,4] [--worlds FOLDER] [--out docs/results]
+    python -m benchmarks.cold_start [--seeds 0,1,2,3] [--worlds FOLDER] [--out docs/results]
 
 Two ways to withhold tracks from training. *By artist*: every play of every track of a fifth of the
 artists, and every visit to them. *By time*: the newest tenth of the tracks, and all events from the
 moment when the first of them came out. A listener's truth are the withheld tracks that
 they went on to love; all withheld tracks are ranked, nothing else is. Seed 4 was never used in
-development. Writes cold-start.json and cold-start.md.
+development. Writes cold-start.json and cold-start.md, each world as soon as it is measured; worlds
+that cold-start.json holds already stay on the page.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def scores(
     pooled[rows] = [pool(one.bands) for one in heard.values()]
     met = np.intersect1d(rows, np.flatnonzero(listeners))
     line = linear(pooled, factors, met, listeners, catalogue.item_artist)
-    yield "linear on pooled features", users @ line[cold].T
+    yield LINE, users @ line[cold].T
 
     past = Content(replace(source, events=split.past), config)
     said = learn_to_hear(factors, evidence, past, Models(folder))
@@ -163,7 +164,7 @@ def scores(
     everything = build_interactions(source.events, catalogue, config.interactions).evidence
     told = train(everything, settings, backend)
     products = told.user_factors.astype(float) @ told.item_factors[cold].T
-    yield "factors trained on the withheld plays", products + told.item_biases[cold]
+    yield TOLD, products + told.item_biases[cold]
 
     truth = world.truth
     in_truth = {id: row for row, id in enumerate(truth.user_ids)}
@@ -173,7 +174,7 @@ def scores(
     for user in range(n_users):
         if (row := in_truth.get(catalogue.users[user])) is not None:
             wanted[user] = truth.preference[row, columns]
-    yield "oracle", wanted
+    yield ORACLE, wanted
 
 
 def artist_means(
@@ -260,13 +261,11 @@ def run(seed: int, scale: float, worlds: Path) -> dict[str, dict[str, dict[str, 
     return found
 
 
-def page(report: dict) -> str:
+def page(seeds: dict[str, dict]) -> str:
     """Return the results page."""
+    figures = {seed: run["figures"] for seed, run in seeds.items()}
     lines = [
         "# Cold start: new songs that nobody has played",
-        "",
-        f"`{report['command']}`, {report['at']}, {report['machine']}; {report['versions']}; "
-        f"{report['minutes']:.0f} minutes.",
         "",
         __doc__.split("\n\n", 2)[2].partition(" Writes ")[0].replace("\n", " "),
         "",
@@ -274,61 +273,96 @@ def page(report: dict) -> str:
         "and the highest world. *Of oracle* and *of factors* are shares of the recall of the "
         "planted tastes and of factors that were trained on the withheld plays themselves. The "
         "popularity of a withheld track is that of its artist's other tracks; by artist there are "
-        "none, so both it and the artist's mean draw lots.",
+        "none, so both it and the artist's mean draw lots. Seed 0 was looked at in development: "
+        "the tenth by time, the network's epochs, pools and dropout, and the weight of the feature "
+        "map were chosen on it.",
     ]
-    seeds = report["seeds"]
-    for split in next(iter(seeds.values())):
+    for split in next(iter(figures.values())):
         lines += ["", f"## Withheld {split}", "", f"Seeds {', '.join(seeds)}.", ""]
         lines += ["| | AUC | recall@30 | of oracle | of factors |", "|---|---:|---:|---:|---:|"]
-        for name in next(iter(seeds.values()))[split]:
-            figures = {key: [s[split][name][key] for s in seeds.values()] for key in METRICS}
+        for name in next(iter(figures.values()))[split]:
+            values = {key: [s[split][name][key] for s in figures.values()] for key in METRICS}
             shares = []
-            for whole in ("oracle", "factors trained on the withheld plays"):
+            for whole in (ORACLE, TOLD):
                 each = [
                     s[split][name][f"recall@{K}"] / s[split][whole][f"recall@{K}"]
-                    for s in seeds.values()
+                    for s in figures.values()
                 ]
                 shares.append(f"{np.mean(each):.2f}")
-            cells = [f"{np.mean(v):.3f} ({min(v):.3f} to {max(v):.3f})" for v in figures.values()]
+            cells = [f"{np.mean(v):.3f} ({min(v):.3f} to {max(v):.3f})" for v in values.values()]
             lines.append(f"| {name} | {' | '.join(cells + shares)} |")
-    if "4" in seeds:
-        lines += ["", "## Seed 4 alone, never used in development", ""]
-        lines += ["| | by artist: AUC | recall@30 | by time: AUC | recall@30 |"]
-        lines += ["|---|---:|---:|---:|---:|"]
-        for name in seeds["4"]["by artist"]:
-            cells = [seeds["4"][s][name][key] for s in ("by artist", "by time") for key in METRICS]
-            lines.append(f"| {name} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+    lines += ["", "## World by world: recall@30", ""]
+    heads = [f"{seed}, {split}" for seed, s in figures.items() for split in s]
+    lines += [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    first = next(iter(figures.values()))
+    for name in first[next(iter(first))]:
+        cells = [f"{s[split][name][f'recall@{K}']:.3f}" for s in figures.values() for split in s]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "## What they say", "", *findings(figures), ""]
+    lines += [f"- Seed {seed}: {run['made']}" for seed, run in seeds.items()]
     return "\n".join(lines) + "\n"
 
 
+def findings(figures: dict[str, dict]) -> list[str]:
+    """Say where the network beats a linear model, and how far the best ranker gets."""
+    recall, cells = f"recall@{K}", [(n, split) for n, s in figures.items() for split in s]
+    lost = {
+        metric: [
+            f"seed {n} {split} ({there['CNN'][metric]:.3f} against {there[LINE][metric]:.3f})"
+            for n, split in cells
+            if (there := figures[n][split])["CNN"][metric] <= there[LINE][metric]
+        ]
+        for metric in METRICS
+    }
+    said = []
+    for metric, places in lost.items():
+        won = f"{len(cells) - len(places)} of {len(cells)}"
+        but = f"; not on {', '.join(places)}" if places else ""
+        said.append(f"- The network beats the linear model by {metric} in {won} splits{but}.")
+    rankers = ("CNN", *MIXES)
+    best = max(rankers, key=lambda name: sum(figures[n][s][name][recall] for n, s in cells))
+    for split in dict.fromkeys(split for _, split in cells):
+        shares = [s[split][best][recall] / s[split][TOLD][recall] for s in figures.values()]
+        said.append(
+            f"- {split[0].upper()}{split[1:]}, {best} reaches {np.mean(shares):.1%} of the recall "
+            f"of factors trained on the withheld plays ({min(shares):.1%} to {max(shares):.1%}); "
+            "wanted is half."
+        )
+    return said
+
+
 METRICS = ("auc", f"recall@{K}")
+LINE, ORACLE, TOLD = "linear on pooled features", "oracle", "factors trained on the withheld plays"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--seeds", default="0,1,2,3")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--worlds", type=Path, help="folder that keeps the worlds and their sound")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    began = time.time()
+    kept = None if options.out is None else options.out / "cold-start.json"
+    known = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+    command = "python -m benchmarks.cold_start " + " ".join(sys.argv[1:])
+    versions = f"Python {platform.python_version()}, numpy {np.__version__}, "
+    versions += f"torch {torch.__version__}"
     with tempfile.TemporaryDirectory() as temporary:
-        worlds = options.worlds or Path(temporary)
-        seeds = {seed: run(int(seed), options.scale, worlds) for seed in options.seeds.split(",")}
-    report = {
-        "command": "python -m benchmarks.cold_start " + " ".join(sys.argv[1:]),
-        "at": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": f"Python {platform.python_version()}, numpy {np.__version__}, "
-        f"torch {torch.__version__}",
-        "minutes": (time.time() - began) / 60,
-        "seeds": seeds,
-    }
-    print(page(report))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "cold-start.json").write_text(json.dumps(report, indent=1) + "\n")
-        (options.out / "cold-start.md").write_text(page(report))
+        for seed in options.seeds.split(","):
+            began = time.time()
+            figures = run(int(seed), options.scale, options.worlds or Path(temporary))
+            minutes = (time.time() - began) / 60
+            made = (
+                f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, "
+                f"{platform.machine()}; {versions}; {minutes:.0f} minutes"
+            )
+            known[seed] = {"figures": figures, "made": made}
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                known = dict(sorted(known.items()))
+                kept.write_text(json.dumps(known, indent=1) + "\n")
+                kept.with_suffix(".md").write_text(page(known))
+    print(page(known))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """Measure key, mode, tempo and metre on rendered folk tunes, beside librosa and Essentia.
 
-    python -m benchmarks.descriptors NOTTINGHAM [--clips 240] [--seed 1] [--peers] [--out FOLDER]
+    python -m benchmarks.descriptors NOTTINGHAM [--clips 240] [--seed 1] [--peers] [--kept FILE]
+                                     [--out FOLDER]
 
 NOTTINGHAM is the folder of the Nottingham tunes (ABC and MIDI). The kinds of mode and metre share
 the clips evenly, as far as their tunes go; each tune is arranged by seed (see nottingham.py),
 rendered by FluidSynth, and 30 s of it are heard. Prints a Markdown table; --out writes it, with the
-machine and the command, to descriptors.md.
+machine and the command, to descriptors.md. With --kept a run that was broken off goes on where it
+stopped; FILE gets a line an answer.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import json
 import os
 import platform
 import sys
@@ -20,6 +24,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +40,13 @@ ESSENTIA_PROFILES = ("bgate", "edma", "shaath", "krumhansl")
 METRES = {"4/4": 4, "2/4": 4, "3/4": 3, "6/8": 6}
 
 NOTES = """\
-Speed is processor time, decoding not counted. librosa is `beat_track` for the tempo and mean
-`chroma_cqt` with Krumhansl's profiles for the key; Essentia is KeyExtractor with each of four
-profiles, and, in the first row, RhythmExtractor2013 (multifeature). The rhythm model never saw a
-Nottingham tune: it is trained on composed songs alone, and its penalties were chosen there. The
-number of overtones and the profile of the key were chosen, among about twenty settings, on 237
-other arrangements (other tempi, keys, instruments) of tunes that partly recur here. That metre is
-named by every likely tempo was decided after a look at those, too.
+Speed is processor time of one thread, decoding not counted, by the median clip. librosa is
+`beat_track` for the tempo and mean `chroma_cqt` with Krumhansl's profiles for the key; Essentia is
+KeyExtractor with each of four profiles, and, in the first row, RhythmExtractor2013 (multifeature).
+The rhythm model never saw a Nottingham tune: it is trained on composed songs alone, and its
+penalties were chosen there. The number of overtones and the profile of the key were chosen, among
+about twenty settings, on 237 other arrangements (other tempi, keys, instruments) of tunes that
+partly recur here. That metre is named by every likely tempo was decided after a look at those, too.
 """
 
 Answer = tuple[float, str, str, int]
@@ -120,6 +125,33 @@ def key_score(answer: Answer, truth: Arrangement) -> float:
     return {relative: 0.3, 0: 0.2}.get(away, 0.0)
 
 
+def hear(
+    truths: list[Arrangement], methods: dict[str, Callable], kept: Path | None
+) -> dict[str, list[tuple[Answer, float]]]:
+    """Let every method hear every clip; return its answers and the seconds that each took."""
+    known: dict[tuple[str, int], tuple[Answer, float]] = {}
+    if kept is not None and kept.exists():
+        for line in kept.read_text().splitlines():
+            name, number, answer, took = json.loads(line)
+            known[name, number] = (tuple(answer), took)
+    synthesiser = Synthesiser(SAMPLE_RATE)
+    for number, truth in enumerate(truths):
+        wanted = {name: m for name, m in methods.items() if (name, number) not in known}
+        if not wanted:
+            continue
+        samples = synthesiser.render(truth.notes, truth.programs, DURATION_S + 2)
+        samples = samples[-round(DURATION_S * SAMPLE_RATE) :]
+        samples *= 0.5 / max(float(np.abs(samples).max()), 1e-6)
+        for name, method in wanted.items():
+            began = time.process_time()
+            answer = method(samples)
+            known[name, number] = answer, time.process_time() - began
+            if kept is not None:
+                with kept.open("a") as file:
+                    file.write(json.dumps([name, number, *known[name, number]]) + "\n")
+    return {name: [known[name, n] for n in range(len(truths))] for name in methods}
+
+
 def report(name: str, answers: list[Answer], truths: list[Arrangement], seconds: float) -> str:
     """Return one row of the table."""
     scores = np.array([key_score(a, t) for a, t in zip(answers, truths, strict=True)])
@@ -146,32 +178,25 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=240)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--peers", action="store_true", help="measure librosa and Essentia, too")
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="of this seed and these clips")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     tunes = draw(read_tunes(arguments.nottingham), arguments.clips, arguments.seed)
-    synthesiser = Synthesiser(SAMPLE_RATE)
     methods: dict[str, Callable[[NDArray[np.float32]], Answer]] = {"recsys": ours}
     if arguments.peers:
-        methods["librosa"] = by_librosa
-        for profile in ESSENTIA_PROFILES:
-            methods[f"Essentia, {profile}"] = partial(by_essentia, profile=profile)
-    answers: dict[str, list[Answer]] = {name: [] for name in methods}
-    seconds = dict.fromkeys(methods, 0.0)
-    truths = []
-    for number, tune in enumerate(tunes):
-        truth = arrange(tune, 1000 * arguments.seed + number, DURATION_S + 2)
-        samples = synthesiser.render(truth.notes, truth.programs, DURATION_S + 2)
-        samples = samples[-round(DURATION_S * SAMPLE_RATE) :]
-        samples *= 0.5 / max(float(np.abs(samples).max()), 1e-6)
-        truths.append(truth)
-        for name, method in list(methods.items()):
-            began = time.process_time()
-            try:
-                answers[name].append(method(samples))
-            except ImportError:
-                print(f"{name} is not installed")
-                del methods[name]
-            seconds[name] += time.process_time() - began
+        if importlib.util.find_spec("librosa"):
+            methods["librosa"] = by_librosa
+        if importlib.util.find_spec("essentia"):
+            for profile in ESSENTIA_PROFILES:
+                methods[f"Essentia, {profile}"] = partial(by_essentia, profile=profile)
+    truths = [
+        arrange(tune, 1000 * arguments.seed + number, DURATION_S + 2)
+        for number, tune in enumerate(tunes)
+    ]
+    heard = hear(truths, methods, arguments.kept)
+    answers = {name: [answer for answer, _ in told] for name, told in heard.items()}
+    # Medians, since the first clip of each also pays for what is loaded and compiled.
+    seconds = {name: len(told) * median(s for _, s in told) for name, told in heard.items()}
     made = f"{len(truths)} clips of {DURATION_S:.0f} s at {SAMPLE_RATE:,} Hz, seed {arguments.seed}"
     table = [
         "| | key MIREX | key exact | mode | tempo Acc1 | Acc2 | metre, balanced | x real time |",
@@ -182,7 +207,7 @@ def main() -> None:
     if arguments.out:
         command = f"`python -m benchmarks.descriptors {' '.join(sys.argv[1:])}`"
         machine = f"{os.cpu_count()} cores, {platform.machine()}"
-        libraries = [name for name in ("librosa", "essentia") if arguments.peers]
+        libraries = [name for name in ("librosa", "essentia") if importlib.util.find_spec(name)]
         versions = ", ".join(f"{name} {version(name)}" for name in libraries)
         heading = f"{command}, {datetime.now(UTC):%Y-%m-%d}, {machine}; {versions}; {made}."
         lines = ["# Descriptors beside librosa and Essentia", "", heading, "", *table, "", NOTES]

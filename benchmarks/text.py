@@ -1,9 +1,11 @@
 """Text: quality on real listening, what the weights were learned on, and speed.
 
-    RECSYS_TEST_DATA=... python benchmarks/text.py [--out docs/results/text.md] [--kept FOLDER]
+    RECSYS_TEST_DATA=... python benchmarks/text.py [--parts quality,weights,speed]
+                                    [--out docs/results/text.md] [--kept FOLDER] [--no-sentences]
 
-With ``--kept`` readings and embeddings stay in a folder, so a second run is quick;
-``--no-sentences`` leaves the encoder out. Every figure of the page is printed by this command.
+Every figure of the page is printed by this command; a part replaces its section of the page and
+leaves the others. With ``--kept`` readings and embeddings stay in a folder, so that a second run is
+quick, and one that was broken off goes on; ``--no-sentences`` leaves the encoder out.
 """
 
 from __future__ import annotations
@@ -15,18 +17,20 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import argparse
 import json
 import platform
-import sys
+import re
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import csr_array, diags_array, eye_array
+from scipy.sparse import csr_array, diags_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recsys.config import TextConfig
@@ -151,7 +155,8 @@ def together(corpus: Corpus, **options: object) -> np.ndarray:
 
 def company(corpus: Corpus, said: Said, own_voices: float) -> np.ndarray:
     """Return the cosines of artists by whom they are named beside alone."""
-    rows = mixing(said.beside, own_voices)[corpus.judged]
+    own = own_voices * said.voices[: corpus.catalogue.n_artists]
+    rows = mixing(said.beside, own)[corpus.judged]
     return cosines(rows[:, corpus.judged].toarray())
 
 
@@ -191,14 +196,16 @@ def learn(corpora: Iterable[Corpus], *, sentences: bool) -> list[str]:
     for corpus in corpora:
         said = heard(corpus, TextConfig(), sentences=sentences)
         graph = said.beside[corpus.judged][:, corpus.judged]
-        measured.append((corpus, parts(corpus, said), graph))
+        measured.append((corpus, parts(corpus, said), graph, said.voices[corpus.judged]))
 
     def reached(weights: dict[str, float]) -> float:
         return float(np.mean([reach(weights, *one) for one in measured]))
 
-    def reach(weights: dict[str, float], corpus: Corpus, likeness: dict, graph: csr_array) -> float:
+    def reach(
+        weights: dict[str, float], corpus: Corpus, likeness: dict, graph: csr_array, voices: Any
+    ) -> float:
         whole = sum(weights[kind] * likeness[kind] for kind in weights if kind in likeness)
-        mixed = mixing(graph, weights["own_voices"])
+        mixed = mixing(graph, weights["own_voices"] * voices)
         drawn = mixed @ (mixed @ whole.T).T
         lengths = np.sqrt(np.maximum(np.diag(drawn), 1e-12))
         return score(drawn / lengths[:, None] / lengths, corpus)["ndcg"]
@@ -225,10 +232,10 @@ def learn(corpora: Iterable[Corpus], *, sentences: bool) -> list[str]:
     ]
 
 
-def mixing(beside: csr_array, own_voices: float) -> csr_array:
+def mixing(beside: csr_array, own: np.ndarray) -> csr_array:
     """Return the matrix by which `described_together` draws artists together."""
-    graph = beside + beside.T + own_voices * eye_array(beside.shape[0])
-    scale = diags_array(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel()))
+    graph = beside + beside.T + diags_array(own)
+    scale = diags_array(1 / np.sqrt(np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1e-12)))
     return csr_array(scale @ graph @ scale)
 
 
@@ -297,64 +304,111 @@ def read_html(body: bytes) -> object:
     return read_page(body, "https://example.org/page")
 
 
+def quality_section(kept: Path, *, sentences: bool) -> str:
+    corpus = real(data_folder(), kept)
+    rows = table(quality(corpus, sentences=sentences))
+    n_judged, n_known = len(corpus.judged), corpus.catalogue.n_artists
+    return f"""Protocol: {n_judged} artists of Last.fm (HetRec 2011) have a paragraph and at least
+{MIN_LISTENERS} listeners. Judge: the cosine of their rows of log(1 + plays); relevant for an artist
+are the ten with the highest. Ranked are all other judged artists. Documents and names alone are
+trained on (names: all {n_known:,}); no play enters. Mean over artists. Singles are exact cosines,
+whole vectors have the {TextConfig().dimensions} dimensions that are served; the last column
+compares with the best single.
+
+| | NDCG@{K} | P@{K} | beside the best single |
+|---|---:|---:|---:|
+{rows}
+"""
+
+
+def weights_section(kept: Path, *, sentences: bool) -> str:
+    rows = table(learn([planted(seed, kept) for seed in WORLDS], sentences=sentences))
+    heads = ["n1", "n2", "np", "adj", *(["passages"] if sentences else []), "own voices"]
+    seeds = ", ".join(map(str, WORLDS))
+    return f"""They were not chosen on the figures above. The search below goes over demo worlds of
+seeds {seeds} (truth: the ten nearest in the tastes that the world was made from; mean NDCG@{K}),
+one weight at a time, three rounds. The default are round numbers: words lead, the finer types count
+half, passages as much as words.
+
+| weights | {" | ".join(heads)} | NDCG@{K} |
+|---|{"---:|" * (len(heads) + 1)}
+{rows}
+"""
+
+
+def speed_section(kept: Path, *, sentences: bool) -> str:
+    rows = table(speed(real(data_folder(), kept), kept, sentences=sentences))
+    return f"""CPU seconds of one process, the paragraphs above as pages (about 125 words each).
+
+| step | pages/s a core |
+|---|---:|
+{rows}
+
+Memory is bounded: recsys/text/reading.py and cultural.py say by what.
+"""
+
+
+TITLE = "# Text: quality, weights, speed"
+PARTS = {
+    "quality": ("Artists that the same people listen to", quality_section),
+    "weights": ("Where the weights come from", weights_section),
+    "speed": ("Speed", speed_section),
+}
+
+
+def data_folder() -> Path:
+    if not (named := os.environ.get("RECSYS_TEST_DATA")):
+        raise SystemExit("RECSYS_TEST_DATA does not name the folder of real data")
+    return Path(named)
+
+
+def table(lines: list[str]) -> str:
+    return "\n".join(lines)
+
+
+def sections(page: str) -> dict[str, str]:
+    """Return what a results page says under each heading."""
+    parts = re.split(r"^## (.+)$", page, flags=re.MULTILINE)[1:]
+    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def joined(page: str, fresh: dict[str, str]) -> str:
+    """Return the page with `fresh` sections in place of those of the same heading."""
+    known = sections(page) | {name: body.strip() for name, body in fresh.items()}
+    shown = (f"## {name}\n{known[name]}\n" for name, _ in PARTS.values() if name in known)
+    return "\n".join([TITLE, "", *shown])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, help="write the results page here")
+    parser.add_argument("--out", type=Path, help="put the sections into this results page")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--kept", type=Path, help="keep readings and embeddings here")
     parser.add_argument("--no-sentences", action="store_true", help="leave the encoder out")
     args = parser.parse_args()
     sentences = not args.no_sentences
+    libraries = ("numpy", "scikit-learn", "sentence-transformers", "trafilatura")
+    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     with tempfile.TemporaryDirectory() as scratch:
         kept = args.kept or Path(scratch)
         kept.mkdir(parents=True, exist_ok=True)
-        corpus = real(Path(os.environ["RECSYS_TEST_DATA"]), kept)
-        figures = quality(corpus, sentences=sentences)
-        learned = learn([planted(seed, kept) for seed in WORLDS], sentences=sentences)
-        timed = speed(corpus, kept, sentences=sentences)
-    heads = ["n1", "n2", "np", "adj", *(["passages"] if sentences else []), "own voices"]
-    newline = chr(10)
-    page = f"""# Text: quality, weights, speed
-
-## Artists that the same people listen to
-Protocol: {len(corpus.judged)} artists of Last.fm (HetRec 2011) have a paragraph and at least
-{MIN_LISTENERS} listeners. Judge: the cosine of their rows of log(1 + plays); relevant for an artist
-are the ten with the highest. Ranked are all other judged artists. Documents and names alone are
-trained on (names: all {corpus.catalogue.n_artists:,}); no play enters. Mean over artists. Singles
-are exact cosines, whole vectors have the {TextConfig().dimensions} dimensions that are served; the
-last column compares with the best single.
-
-| | NDCG@{K} | P@{K} | beside the best single |
-|---|---:|---:|---:|
-{newline.join(figures)}
-
-## Where the weights come from
-They were not chosen on the figures above. The search below goes over demo worlds of seeds
-{", ".join(map(str, WORLDS))} (truth: the ten nearest in the tastes that the world was made from;
-mean NDCG@{K}), one weight at a time, three rounds. The default are round numbers: words lead, the
-finer types count half, passages as much as words.
-
-| weights | {" | ".join(heads)} | NDCG@{K} |
-|---|{"---:|" * (len(heads) + 1)}
-{newline.join(learned)}
-
-## Speed
-CPU seconds of one process, the paragraphs above as pages (about 125 words each).
-
-| step | pages/s a core |
-|---|---:|
-{newline.join(timed)}
-
-Memory is bounded: recsys/text/reading.py and cultural.py say by what.
-
-{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, Python
-{platform.python_version()}, numpy {version("numpy")}, scikit-learn {version("scikit-learn")},
-sentence-transformers {version("sentence-transformers")}, trafilatura {version("trafilatura")}.
-Command: `RECSYS_TEST_DATA=... python benchmarks/text.py{" --no-sentences" * (not sentences)}`.
-"""
-    print(page)
-    if args.out:
-        args.out.write_text(page, encoding="utf-8")
+        for part in args.parts.split(","):
+            name, measure = PARTS[part]
+            began = time.perf_counter()
+            body = measure(kept, sentences=sentences)
+            minutes = (time.perf_counter() - began) / 60
+            said = (
+                f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
+                f"Python {platform.python_version()}, {versions}; {minutes:.0f} minutes, load "
+                f"{os.getloadavg()[0]:.1f}. Command: `RECSYS_TEST_DATA=... python "
+                f"benchmarks/text.py --parts {part}{' --no-sentences' * (not sentences)}`."
+            )
+            section = {name: body + "\n" + textwrap.fill(said, 100)}
+            print(f"## {name}\n{section[name]}\n", flush=True)
+            if args.out:
+                page = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
+                args.out.write_text(joined(page, section), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -119,7 +119,8 @@ class CrawlConfig:
     """How the crawler behaves towards other people's machines, and what it keeps."""
 
     depth: int = 1
-    """Links followed from a seed page; what a feed or sitemap lists counts as the seed itself."""
+    """Links followed from a seed page; what a feed or sitemap lists counts as the seed itself. A
+    site's front page leads to the sitemaps that its robots.txt names, as if it linked to them."""
     max_pages: int = 100_000
     """Addresses handled in one crawl."""
     delay_s: float = 1.0
@@ -175,8 +176,8 @@ class TextConfig:
     documents_embedded: int = 4
     """Documents of an artist whose passages are embedded, the first imported; 0: all."""
     own_voices: float = 4.0
-    """An artist who is named beside this many others is described by them, together, as much as by
-    their own documents; the larger, the less by others. 0: by their own documents alone."""
+    """What a document says of an artist describes them as much as so many names beside theirs do;
+    the larger, the less company counts. 0: an artist is described by their own documents alone."""
     relink: bool = True
     """Seek names learned since in texts that were read before; false reads no old text again."""
     readings: str = ""

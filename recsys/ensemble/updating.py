@@ -42,10 +42,14 @@ _MADE_ANEW = (
     "neighbours/",
     "collections/",
 )
-_BY_ITEM = ("text/item_vectors", "audio/item_vectors", "descriptors/")
+_BY_ITEM = ("text/item_vectors", "text/item_trust", "audio/item_vectors", "descriptors/")
 _BY_ARTIST = ("text/artist_vectors",)
-_MATRICES = {"text/artist_terms": False, "text/beside": True}
-"""By artist; whether the columns are artists too."""
+_MATRICES = {
+    "text/artist_terms": ("artists", False),
+    "text/beside": ("artists", True),
+    "text/item_terms": ("items", False),
+}
+"""Of whom the rows are; whether the columns are the same."""
 _CARRIED = ("text/terms/", "audio/networks", "blend/")
 """What no row number stands in."""
 
@@ -180,8 +184,9 @@ def _content(
             writer.add(name, _moved(former.array(name), rows.artists))
         elif matrix in _MATRICES:
             if name.endswith("indptr"):
-                moved = _moved_matrix(read_csr(former, matrix), rows.artists, _MATRICES[matrix])
-                write_csr(writer, matrix, moved)
+                whose, columns_too = _MATRICES[matrix]
+                known = read_csr(former, matrix)
+                write_csr(writer, matrix, _moved_matrix(known, getattr(rows, whose), columns_too))
         elif name.startswith(_CARRIED):
             writer.add_blocks(name, former.arrays[name])
         else:

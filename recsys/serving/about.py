@@ -77,6 +77,8 @@ def item(version: Active, item_id: ItemId) -> schemas.ItemDetails:
     row = catalogue.items.require(item_id)
     audio = version.recommender.audio
     described = None if audio is None or audio.descriptors is None else audio.descriptors.of(row)
+    text, maker = version.recommender.text, int(catalogue.item_artist[row])
+    terms = [] if text is None else text.top_terms_of_item(row, maker, _N_TERMS)
     released_at, duration_s = int(catalogue.released_at[row]), float(catalogue.duration_s[row])
     return schemas.ItemDetails(
         **vars(_item(version, row)),
@@ -84,6 +86,7 @@ def item(version: Active, item_id: ItemId) -> schemas.ItemDetails:
         duration_s=None if np.isnan(duration_s) else duration_s,
         released_at=None if released_at == NO_TIME else _iso_time(released_at),
         labels=catalogue.labels[row],
+        terms=[schemas.Term(term=term, weight=weight) for term, weight in terms],
         descriptors=None if described is None else schemas.Descriptors(**described),
         models=[name for name, vectors in version.recommender.spaces.items() if vectors[row].any()],
     )

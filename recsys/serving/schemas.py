@@ -263,7 +263,7 @@ class Segments(BaseModel):
 
 
 class Term(BaseModel):
-    """A word that is said of an artist."""
+    """A word that is said of an artist or an item."""
 
     term: str
     weight: float
@@ -296,6 +296,7 @@ class ItemDetails(Item):
         duration_s=214.0,
         released_at="2026-03-06T00:00:00+00:00",
         labels=["dream pop"],
+        terms=[{"term": "shimmering", "weight": 0.27}],
         descriptors={
             "tempo_bpm": 92.0,
             "runner_up_bpm": 184.0,
@@ -312,6 +313,9 @@ class ItemDetails(Item):
     duration_s: float | None
     released_at: str | None = Field(description="ISO 8601, UTC.")
     labels: list[str] = Field(description="The editors' tags.")
+    terms: list[Term] = Field(
+        description="What is said of it, weightiest first; where that is little, of its artist."
+    )
     descriptors: Descriptors | None = Field(
         description="What was heard of it; null where it has no recording."
     )

@@ -8,9 +8,11 @@ Enters: a dataset's documents. Leaves: a `TextModel`. It is made in four steps:
    et al. 1990; found by a randomised range finder, Halko, Martinsson, Tropp 2011), passages join
    them, and both are turned to their leading axes: short dense rows for retrieval.
 3. Artists who are named beside each other describe each other: with B = M + M', M the voices about
-   one artist that name the other, and s = `own_voices`, rows X become D^-1/2 (B + s I) D^-1/2 X, D
-   the row sums of B + s I. This is one step of a graph convolution with renormalisation (T. Kipf,
-   M. Welling, ICLR 2017): one artist whom everybody names says little of each.
+   one artist that name the other, V the diagonal of the voices about each, and s = `own_voices`,
+   rows X become D^-1/2 (B + s V) D^-1/2 X, D the row sums of B + s V. This is one step of a graph
+   convolution with renormalisation (T. Kipf, M. Welling, ICLR 2017): one artist whom everybody
+   names says little of each. What a document says weighs as much as s names in it, however many
+   documents there are.
 4. An item leans on its artist where little is said of it.
 """
 
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array, eye_array
+from scipy.sparse import csr_array, diags_array
 
 from recsys import progress
 from recsys.backend import Backend
@@ -62,6 +64,11 @@ class TextModel:
     beside: csr_array
     """(n_artists, n_artists) float32 unit rows: how much an artist is discussed alongside the
     row's, in documents about either; common companions count less."""
+    item_terms: csr_array | None = None
+    """(n_items, n_terms) float32 weights of what is said of the item itself, of unit length for
+    each type; the words of its title and its artist's name are left out. None: not kept."""
+    item_trust: NDArray[np.float32] | None = None
+    """(n_items,) how far an item stands by itself, 0 to 1; the rest leans on its artist."""
 
     def top_terms(
         self, artist: int, k: int, *, kinds: tuple[str, ...] = KINDS
@@ -70,10 +77,22 @@ class TextModel:
 
         A term of several types is listed once, with its largest weight.
         """
-        start, end = self.artist_terms.indptr[artist : artist + 2]
-        columns, weights = self.artist_terms.indices[start:end], self.artist_terms.data[start:end]
-        found = zip(columns.tolist(), weights.tolist(), strict=True)
-        return _foremost(self.terms, found, k, kinds)
+        return _foremost(self.terms, _row(self.artist_terms, artist).items(), k, kinds)
+
+    def top_terms_of_item(self, item: int, artist: int, k: int) -> list[tuple[str, float]]:
+        """Return the `k` weightiest terms of an item row, whose artist row (or -1) is `artist`.
+
+        Little is said of most songs; so they lean on what is said of the artist, as their vectors.
+        """
+        found, trust = dict[int, float](), 0.0
+        if self.item_terms is not None and self.item_trust is not None:
+            trust = float(np.nan_to_num(self.item_trust[item]))
+            found = {column: trust * w for column, w in _row(self.item_terms, item).items()}
+        if artist >= 0:
+            for column, weight in _row(self.artist_terms, artist).items():
+                found[column] = found.get(column, 0.0) + (1 - trust) * weight
+        told = [(column, weight) for column, weight in found.items() if weight > 0]
+        return _foremost(self.terms, told, k, KINDS)
 
     def terms_of_many(self, weights: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         """Return the `k` terms said most of artists that count by `weights` (n_artists,).
@@ -119,16 +138,22 @@ class TextModel:
         writer.add_ids("text/terms", self.terms)
         write_csr(writer, "text/artist_terms", self.artist_terms)
         write_csr(writer, "text/beside", self.beside)
+        if self.item_terms is not None and self.item_trust is not None:
+            write_csr(writer, "text/item_terms", self.item_terms)
+            writer.add("text/item_trust", self.item_trust)
 
     @classmethod
     def read(cls, bundle: Bundle) -> TextModel:
         """Read what `write` stored; arrays stay memory-mapped."""
+        kept = "text/item_trust" in bundle  # not so in versions made before it was
         return cls(
             bundle.array("text/item_vectors"),
             bundle.array("text/artist_vectors"),
             bundle.ids("text/terms", kind="term"),
             read_csr(bundle, "text/artist_terms"),
             read_csr(bundle, "text/beside"),
+            read_csr(bundle, "text/item_terms") if kept else None,
+            bundle.array("text/item_trust") if kept else None,
         )
 
 
@@ -163,16 +188,19 @@ def build_text(
         return None
     weights = weigh(said, n_artists=n_artists, weighting=config.weighting)
     vectors = _joined(weights, said, n_artists, config)
-    artist_vectors = described_together(vectors[:n_artists], said.beside, config.own_voices)
-    item_vectors = _lean(
-        vectors[n_artists:], said.voices[n_artists:], artist_vectors, catalogue.item_artist, config
-    )
+    own = config.own_voices * said.voices[:n_artists]
+    artist_vectors = described_together(vectors[:n_artists], said.beside, own)
+    trust = _trust(said.voices[n_artists:], config)
+    makers = [catalogue.artist_names[a] if a >= 0 else None for a in catalogue.item_artist.tolist()]
+    titled = [f"{t or ''} {m or ''}" for t, m in zip(catalogue.titles, makers, strict=True)]
     return TextModel(
-        item_vectors,
+        _lean(vectors[n_artists:], trust, artist_vectors, catalogue.item_artist),
         artist_vectors,
         said.terms,
-        _without_own_names(weights[:n_artists], said.terms, catalogue),
+        _without_own_names(weights[:n_artists], said.terms, catalogue.artist_names),
         _companions(said.beside),
+        _without_own_names(weights[n_artists:], said.terms, titled),
+        trust,
     )
 
 
@@ -193,13 +221,17 @@ def leading_directions(rows: csr_array, d: int, *, seed: int = 0) -> NDArray[np.
 
 
 def described_together(
-    vectors: NDArray[np.float32], beside: csr_array, own_voices: float
+    vectors: NDArray[np.float32], beside: csr_array, own: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return (n_artists, d) unit rows, each drawn to those who are named beside it."""
-    if not own_voices or not beside.nnz:
+    """Return (n_artists, d) unit rows, each drawn to those who are named beside it.
+
+    `own` (n_artists,) is the weight of each artist's own row; all zeros leave the rows alone.
+    """
+    if not own.any() or not beside.nnz:
         return vectors
-    graph = beside + beside.T + own_voices * eye_array(len(vectors), dtype=np.float32)
-    scale = diags_array(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel()))
+    graph = beside + beside.T + diags_array(own)
+    degree = np.asarray(graph.sum(axis=1)).ravel()
+    scale = diags_array(np.divide(1, np.sqrt(degree), out=0 * degree, where=degree > 0))
     return _unit(np.asarray(scale @ graph @ scale @ vectors, np.float32))
 
 
@@ -235,20 +267,21 @@ def _signed(directions: NDArray[np.floating]) -> NDArray[np.float32]:
     )
 
 
+def _trust(voices: NDArray[np.float32], config: TextConfig) -> NDArray[np.float32]:
+    """Return (n_items,) v / (v + lean), as in an estimate from v voices and `lean` prior ones."""
+    trust = voices / (voices + config.lean) if config.lean else voices > 0
+    return np.asarray(trust, np.float32)
+
+
 def _lean(
     own: NDArray[np.float32],
-    voices: NDArray[np.float32],
+    trust: NDArray[np.float32],
     artist_vectors: NDArray[np.float32],
     item_artist: NDArray[np.int32],
-    config: TextConfig,
 ) -> NDArray[np.float32]:
-    """Return (n_items, d) unit rows: an item's own vector, leaning on its artist's.
-
-    v / (v + lean) is the share of its own v voices, as in an estimate with `lean` prior voices.
-    """
-    trust = (voices / (voices + config.lean) if config.lean else voices > 0)[:, None]
+    """Return (n_items, d) unit rows: an item's own vector, leaning on its artist's."""
     artists = np.where(item_artist[:, None] >= 0, artist_vectors[item_artist], 0)
-    return _unit(trust * own + (1 - trust) * artists)
+    return _unit(trust[:, None] * own + (1 - trust[:, None]) * artists)
 
 
 def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -270,21 +303,26 @@ def _companions(beside: csr_array) -> csr_array:
     return normalise(both)
 
 
-def _without_own_names(weights: csr_array, terms: Ids, catalogue: Catalogue) -> csr_array:
-    """Return `weights` without the terms that hold a word of an artist's own name."""
+def _without_own_names(weights: csr_array, terms: Ids, names: Sequence[str | None]) -> csr_array:
+    """Return `weights` without the terms that hold a word of the row's own name."""
     holding: defaultdict[str, list[int]] = defaultdict(list)
     for column, term in enumerate(terms):
         for word in term.split("\t", 1)[1].split(" "):
             holding[word].append(column)
     kept = weights.copy()
-    for artist in np.flatnonzero(np.diff(kept.indptr)):
-        name = catalogue.artist_names[int(artist)] or ""
-        own = {word.casefold() for sentence in split(name) for word in sentence}
+    for row in np.flatnonzero(np.diff(kept.indptr)).tolist():
+        own = {word.casefold() for sentence in split(names[row] or "") for word in sentence}
         columns = [column for word in own for column in holding.get(word, ())]
-        span = slice(kept.indptr[artist], kept.indptr[artist + 1])
+        span = slice(kept.indptr[row], kept.indptr[row + 1])
         kept.data[span][np.isin(kept.indices[span], columns)] = 0
     kept.eliminate_zeros()
     return kept
+
+
+def _row(matrix: csr_array, row: int) -> dict[int, float]:
+    """Return one row's entries by column. Slices by hand: scipy's selection costs far more."""
+    span = slice(*matrix.indptr[row : row + 2])
+    return dict(zip(matrix.indices[span].tolist(), matrix.data[span].tolist(), strict=True))
 
 
 def _foremost(

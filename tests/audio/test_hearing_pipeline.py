@@ -18,6 +18,7 @@ from recsys.collaborative.curvature import Curvature
 from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.world import World, make_world, synthesise
+from scripts import draw_filters
 
 SMALL = (
     "network.epochs=2", "network.folds=2", "network.filters=[8, 8]", "network.pools=[2, 2]",
@@ -42,7 +43,8 @@ def train(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
 
     def run(*settings: str) -> Bundle:
         chosen = [part for one in (*SMALL, *settings) for part in ("--set", one)]
-        arguments = ["train", world.folder / "dataset", tmp_path / "models", *chosen]
+        places = [world.folder / "dataset", tmp_path / "models"]
+        arguments = ["train", "--unjudged", *places, *chosen]
         monkeypatch.setattr(sys, "argv", ["recsys", *map(str, arguments)])
         with pytest.raises(SystemExit) as done:
             main()
@@ -52,14 +54,25 @@ def train(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
     return run
 
 
-def test_networks_join_the_audio_space_and_are_kept(train: Train, tmp_path: Path) -> None:
+def test_networks_join_the_audio_space_are_kept_and_drawn(
+    train: Train, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = train()
+    picture = tmp_path / "filters.png"
+    places = [world.folder / "dataset", tmp_path / "models", picture]
+    drawing = ["draw_filters", *map(str, places), "--filters", "2"]
+    monkeypatch.setattr(sys, "argv", drawing)
+    draw_filters.main()
+    assert picture.read_bytes().startswith(b"\x89PNG")
     config = Config.from_dict(bundle.facts["config"])
     networks = unpacked(bundle.array("audio/networks"), config.network)
     assert len(networks) == 2
     assert networks[0].direction.out_features == 8
     plain = train("network.enabled=false")
     assert "audio/networks" not in plain
+    monkeypatch.setattr(sys, "argv", drawing)
+    with pytest.raises(SystemExit, match="no network"):
+        draw_filters.main()
     width = bundle.array("audio/item_vectors").shape[1]
     assert width == plain.array("audio/item_vectors").shape[1] + 8
     (folder,) = (tmp_path / "models" / "training").iterdir()

@@ -146,6 +146,9 @@ def test_an_item_is_described(
     assert body["listeners"] == recommender.listeners_of[row] > 0
     assert body["plays"] == int(plays.sum())
     assert body["models"] == ["collaborative", "text"]
+    assert recommender.text is not None
+    terms = recommender.text.top_terms_of_item(row, int(catalogue.item_artist[row]), 20)
+    assert [(t["term"], t["weight"]) for t in body["terms"]] == terms != []
     assert catalogue.released_at[row] != NO_TIME
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["released_at"])
 

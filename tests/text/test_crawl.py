@@ -32,7 +32,7 @@ PHRASES = (
     "roads they played last summer before an audience that knew every line by heart"
 )
 WORDS = PHRASES.split()
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 """How long a test waits for what must happen; reaching it is a failure."""
 
 Route = Callable[["Handler"], None]
@@ -307,6 +307,38 @@ def test_robots_txt_is_obeyed_under_an_honest_name(site: Site, dataset: Dataset)
     assert len(agents) == 1
     assert agents.pop().startswith("recsys/")
     assert "https://example.org/bot" in site.requests[0][2]["User-Agent"]
+
+
+def test_the_front_page_of_a_site_leads_to_the_sitemaps_of_its_robots_txt(
+    sites: Callable[[], Site], dataset: Dataset
+) -> None:
+    site, other = sites(), sites()
+
+    def listing(*urls: str) -> Route:
+        entries = "".join(f"<url><loc>{url}</loc></url>" for url in urls)
+        return lambda h: h.answer(f"<urlset>{entries}</urlset>", kind="text/xml")
+
+    rules = f"Sitemap: {site.url}/map.xml\nSitemap: /news.xml\nUser-agent: *\nDisallow: /no\n"
+    site.routes |= {
+        "/robots.txt": lambda h: h.answer(rules, kind="text/plain"),
+        "/": page("home"),
+        "/map.xml": listing(f"{site.url}/a", f"{site.url}/no"),
+        "/news.xml": listing(f"{site.url}/b"),
+        "/a": page("a", links=("/deep",)),
+        "/b": page("b"),
+    }
+    other.routes |= {
+        "/robots.txt": lambda h: h.answer(f"Sitemap: {other.url}/map.xml", kind="text/plain"),
+        "/one": page("one"),
+    }
+    seeds = [f"{site.url}/", f"{other.url}/one"]
+    assert run(seeds, dataset, depth=0).outcomes == {"stored": 2}, "only what is given"
+    report = run(seeds, dataset)
+    assert report.outcomes == {"robots": 1, "sitemap": 2, "stored": 2, "unchanged": 2}
+    assert set(documents(dataset)) == {"/", "/a", "/b", "/one"}
+    assert "/map.xml" not in other.hits, "a page is given, not its site"
+    again = run(seeds, dataset)
+    assert again.outcomes == {"robots": 1, "sitemap": 2, "unchanged": 4}
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])

@@ -103,6 +103,32 @@ def test_top_terms_by_type(make_dataset: Any) -> None:
         assert 0 < sum(s**2 for _, s in table[kind]) <= 1 + 1e-6
 
 
+def test_terms_of_an_item_are_its_own_and_its_artist_s(make_dataset: Any) -> None:
+    pages = [
+        {"doc_id": f"own{n}", "text": "a heavy brutal waltz", "artist_ids": [], "item_ids": ["a2"]}
+        for n in range(2)
+    ]
+    items = [
+        *ITEMS[:1],
+        {"item_id": "a2", "artist_id": "a", "title": "The Heavy Waltz"},
+        *ITEMS[2:],
+    ]
+    model = build(make_dataset(artists=ARTISTS, items=items, documents=DOCUMENTS + pages))
+    a1, a2, _, orphan, _ = range(5)
+    assert model.item_trust is not None
+    assert model.item_trust.tolist() == [0, 0.5, 0, 0, 0]  # two voices lean half
+    assert model.top_terms_of_item(a1, 0, 50) == model.top_terms(0, 50)
+    assert model.top_terms_of_item(orphan, -1, 5) == []
+    own = dict(model.top_terms_of_item(a2, 0, 100))
+    artist = dict(model.top_terms(0, 100))
+    assert own["brutal"] > artist.get("brutal", 0)
+    assert own["perky"] == pytest.approx(0.5 * artist["perky"], rel=1e-5)
+    assert model.item_terms is not None
+    said = [model.terms[int(column)] for column in model.item_terms[[a2]].indices]
+    assert "n1\tbrutal" in said
+    assert not [term for term in said if "waltz" in term or "heavy" in term], "words of its title"
+
+
 def test_shared_terms_are_readable_ones_with_their_share(make_dataset: Any) -> None:
     model = build(make_dataset(artists=ARTISTS, items=ITEMS, documents=DOCUMENTS))
     shared = dict(model.shared_terms(0, 2, 100))
@@ -130,13 +156,34 @@ def test_artists_named_beside_each_other(make_dataset: Any) -> None:
 def test_company_draws_artists_together_and_hubs_little() -> None:
     vectors = np.eye(4, dtype=np.float32)
     beside = csr_array(np.array([[0, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0.0]]))
-    drawn = described_together(vectors, csr_array(beside, dtype=np.float32), 1.0)
+    beside = csr_array(beside, dtype=np.float32)
+    drawn = described_together(vectors, beside, np.ones(4, np.float32))
     # By hand: degrees 2, 4, 2, 2; row 0 is (1/2, 1/sqrt 8, 0, 0), scaled to length one.
     row = np.array([0.5, 1 / np.sqrt(8)]) / np.hypot(0.5, 1 / np.sqrt(8))
     np.testing.assert_allclose(drawn[0], [*row, 0, 0], rtol=1e-6)
-    aloof = described_together(vectors, csr_array(beside, dtype=np.float32), 100.0)
+    aloof = described_together(vectors, beside, np.full(4, 100, np.float32))
     assert drawn[0] @ drawn[1] > aloof[0] @ aloof[1] > 0
-    assert described_together(vectors, beside, 0.0) is vectors
+    assert described_together(vectors, beside, np.zeros(4, np.float32)) is vectors
+    unknown = described_together(vectors, beside, np.array([0, 1, 1, 1], np.float32))
+    np.testing.assert_allclose(unknown[0], [0, 1, 0, 0], atol=1e-6)
+
+
+def test_company_weighs_the_same_however_many_documents_there_are(make_dataset: Any) -> None:
+    pages = [
+        {"text": "Cardigans and Abba make perky swedish pop", "artist_ids": ["a"]},
+        {"text": "Cardigans sing jazz ballads about winter", "artist_ids": ["c"]},
+    ]
+
+    def likeness(dataset: Dataset) -> float:
+        model = build(dataset, weighting="tf-idf")
+        return float(model.artist_vectors[0] @ model.artist_vectors[2])
+
+    def copies(numbers: range) -> list[dict[str, Any]]:
+        return [{**page, "doc_id": f"{p} {n}"} for n in numbers for p, page in enumerate(pages)]
+
+    once = likeness(make_dataset(artists=ARTISTS, documents=copies(range(1))))
+    assert 0 < once < 1
+    assert likeness(make_dataset(documents=copies(range(1, 5)))) == pytest.approx(once, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +204,7 @@ def test_bundle_gives_back_what_was_written(make_dataset: Any, tmp_path: Path) -
     np.testing.assert_array_equal(again.item_vectors, model.item_vectors)
     np.testing.assert_array_equal(again.artist_vectors, model.artist_vectors)
     assert again.top_terms(0, 9) == model.top_terms(0, 9)
+    assert again.top_terms_of_item(0, 0, 9) == model.top_terms_of_item(0, 0, 9)
 
 
 def test_building_twice_gives_the_same_bytes(make_dataset: Any) -> None:

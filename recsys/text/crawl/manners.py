@@ -9,7 +9,7 @@ second request into a conditional one (RFC 9110, RFC 9111).
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urljoin
 
 from protego import Protego
@@ -93,6 +93,9 @@ class RobotsMiddleware:
             raise rules
         if not rules.can_fetch(request.url, _ROBOT):
             raise Forbidden("robots.txt says no")
+        if parts.path in ("", "/") and not parts.query:
+            spider = cast("DocumentSpider", self._crawler.spider)
+            spider.mapped(request.meta["link"], [urljoin(origin, one) for one in rules.sitemaps])
 
     async def _ask(self, origin: str, host: str) -> Protego | Forbidden | RefusedError:
         try:

@@ -166,6 +166,15 @@ class DocumentSpider(Spider):
         finally:
             self._released(link)
 
+    def mapped(self, link: Link, sitemaps: list[str]) -> None:
+        """Learn of the sitemaps that robots.txt names to who asks for a site's front page.
+
+        A seed that is a front page stands for its site; they count as linked from it.
+        """
+        if link.depth == 0 < self.config.depth and sitemaps:
+            with self.memory.writing():
+                self._found([Found(url) for url in sitemaps], depth=1)
+
     def _released(self, link: Link) -> None:
         if self.memory.unpublished() >= _PUBLISH:
             self.published += self.memory.publish(self.dataset)

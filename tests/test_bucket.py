@@ -22,7 +22,7 @@ from recsys.storage import Folder
 
 with warnings.catch_warnings():  # of its own dependencies
     warnings.simplefilter("ignore")
-    moto = pytest.importorskip("moto.server", reason="install the dev extra (moto)")
+    moto = pytest.importorskip("moto.server", reason="no moto here: pip install 'recsys[bucket]'")
 
 
 @pytest.fixture(scope="module")

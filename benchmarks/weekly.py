@@ -177,7 +177,7 @@ def main() -> None:
                 n_lists = all_weekly(kept, made, week, backend)
                 seconds = perf_counter() - started
                 started = perf_counter()
-                _write(kept, made, week, place / "out", ["parquet"])
+                _write(kept, made, week, str(place / "out"), ["parquet"], {})
                 written = perf_counter() - started
                 size = sum(
                     f.stat().st_size for f in (place / "models/weekly" / week).rglob("*.parquet")

@@ -31,12 +31,13 @@ def choose_weights(signals: tuple[str, ...], given: Mapping[str, float] | None) 
     Raises
     ------
     UsageError
-        For a source that does not exist, and for a weight that is negative or not finite.
+        For a name of neither a source nor a signal, and a weight that is negative or not finite.
     """
+    known = tuple(dict.fromkeys((*SOURCES, *signals)))
     for name, weight in (given or {}).items():
-        if name not in SOURCES:
-            close = nearest(name, SOURCES)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(SOURCES)}"
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
             raise UsageError(f"weights: no source {name!r}; {hint}")
         if not (isfinite(weight) and weight >= 0):
             raise UsageError(f"weights: {name}: want 0 or more, got {weight}")

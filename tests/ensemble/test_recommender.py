@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from recsys.ensemble.lists import choose_weights
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.errors import NotFoundError, UsageError
 
@@ -119,6 +120,14 @@ def test_weights_move_the_list(recommender: HybridRecommender):
     )
     weight = recommender.config.ensemble.popularity
     assert popular[0].signals["popularity"] == pytest.approx(2 * weight / 61)
+
+
+def test_every_signal_has_a_weight_though_no_source_stands_behind_it():
+    """The context of a learned blend: the page draws a slider for it as for the others."""
+    assert choose_weights(("text", "context"), {"context": 0.5, "audio": 2.0}) == {
+        "text": 1.0,
+        "context": 0.5,
+    }
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_a_slider_moves_by_keyboard(page: Any) -> None:
     slider = page.get_by_label("Popularity")
     slider.focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator("output").last.inner_text() == "1.05"
+    assert page.locator("output[for=weight-popularity]").inner_text() == "1.05"
 
 
 def test_like_and_skip_change_the_list(page: Any) -> None:

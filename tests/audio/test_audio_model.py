@@ -19,6 +19,7 @@ from recsys.bundle import Models
 from recsys.config import AudioConfig
 from recsys.data.catalogue import read_catalogue
 from recsys.data.dataset import Dataset
+from tests.lines import Lines
 
 RATE = 22_050
 
@@ -58,17 +59,6 @@ def dataset(tmp_path: Path) -> Dataset:
         batch = pa.RecordBatch.from_pylist(rows)
         transaction.append("items", [batch], source="test", fingerprint="test")
     return made
-
-
-class Lines:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-
-    def step(self, task: str, done: int, total: int | None, detail: str) -> None:
-        pass
 
 
 def test_alike_sounds_are_near_and_failures_are_told(dataset: Dataset, tmp_path: Path) -> None:

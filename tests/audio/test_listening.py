@@ -21,6 +21,7 @@ from recsys.config import AudioConfig
 from recsys.data.dataset import Dataset
 from recsys.errors import InputError
 from tests.fifo import Fifo
+from tests.lines import Lines
 
 RATE = 22_050
 
@@ -103,17 +104,6 @@ def test_other_settings_are_heard_anew(dataset: Dataset, decoded: list[str]) -> 
     decoded.clear()
     assert hear_items(dataset, AudioConfig(n_mels=32))["a"].bands.shape[1] == 32
     assert "../a.wav" in decoded
-
-
-class Lines:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-
-    def step(self, task: str, done: int, total: int | None, detail: str) -> None:
-        pass
 
 
 def test_a_dataset_that_cannot_be_written_to_is_still_heard(

@@ -21,6 +21,7 @@ from recsys.storage import Folder
 from recsys.text import sentences
 from recsys.text.model import build_text
 from recsys.text.sentences import PACKAGED, Sentences
+from tests.lines import Lines
 
 SAID = [
     "A cheerful disco group from Sweden with bright melodies.",
@@ -131,17 +132,6 @@ def test_a_passage_on_which_the_model_fails_is_set_aside(
     assert not encode(["very bad"]).any()
     assert Sentences(PACKAGED, Folder(tmp_path))(["very bad"]).any()
     assert not (tmp_path / "rejects" / "passages.jsonl").exists()
-
-
-class Lines:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-
-    def step(self, task: str, done: int, total: int | None, detail: str) -> None:
-        pass
 
 
 def test_nothing_to_embed(tmp_path: Path) -> None:

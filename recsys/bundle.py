@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.config import Config
 from recsys.data.identity import Ids
 from recsys.errors import BundleError, nearest
 from recsys.storage import Folder
@@ -227,6 +228,11 @@ class Bundle:
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
+
+    @property
+    def config(self) -> Config:
+        """The configuration that it was trained by; ConfigError where this recsys knows it not."""
+        return Config.from_dict(self.facts["config"], source=f"version {self.version}")
 
     def array(self, name: str) -> NDArray[Any]:
         """Return an array, read-only; one block is memory-mapped, several are joined in memory."""

@@ -25,7 +25,6 @@ from recsys.audio.network import SoundNetwork
 from recsys.audio.spectrogram import mel_filters
 from recsys.audio.training import unpacked
 from recsys.bundle import Models
-from recsys.config import Config
 from recsys.data.dataset import Dataset
 
 EXCERPTS = 24
@@ -183,7 +182,7 @@ def main() -> None:
     bundle = Models(options.models).open()
     if "audio/networks" not in bundle:
         raise SystemExit(f"{options.models}: its version has no network; train one on recordings")
-    config = Config.from_dict(bundle.facts["config"])
+    config = bundle.config
     network = unpacked(bundle.array("audio/networks"), config.network)[0]
     items = list(hear_items(Dataset.existing(options.dataset), config.audio).values())
     every = range(1, len(config.network.filters) + 1)

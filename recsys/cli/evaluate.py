@@ -69,8 +69,7 @@ def _judge(source: Dataset, settings: Config, against: str, workers: int, as_jso
     from recsys.evaluation.gate import judge
     from recsys.pipeline import Content, read_source
 
-    bundle = Models(against).open()
-    old = Config.from_dict(bundle.facts["config"], source=f"version {bundle.version}")
+    old = Models(against).open().config
     with backend_of(workers) as backend:
         verdict = judge(Content(read_source(source), settings, backend=backend), old)
     if as_json:

@@ -113,7 +113,7 @@ class HybridRecommender:
     def load(cls, bundle: Bundle, *, config: EnsembleConfig | None = None) -> HybridRecommender:
         """Open a version; `config` replaces the ensemble settings that it was trained with."""
         trained = bundle.facts["trained"]
-        settings = Config.from_dict(bundle.facts["config"], source=f"version {bundle.version}")
+        settings = bundle.config
         if config is not None:
             settings = replace(settings, ensemble=config)
         return cls(

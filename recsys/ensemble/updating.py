@@ -115,7 +115,7 @@ def update(
         Where the version holds what cannot be updated, or a given vector has another length.
     """
     former = models.open()
-    config = Config.from_dict(former.facts["config"], source=f"version {former.version}")
+    config = former.config
     rows = _Rows.of(catalogue, Catalogue.read(former))
     interactions = build_interactions(events, catalogue, config.interactions)
     writer = models.write()

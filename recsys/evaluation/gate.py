@@ -62,7 +62,7 @@ def challenge(content: Content, models: Models) -> Verdict | None:
         return None
     try:
         bundle = models.open()
-        old = Config.from_dict(bundle.facts["config"], source=f"version {bundle.version}")
+        old = bundle.config
     except RecsysError as error:
         note(f"not judged: {error}")
         return None

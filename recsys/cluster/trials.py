@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyarrow.fs import FileType
 from ray import tune as ray_tune
 from scipy.sparse import csr_array
 
@@ -126,6 +127,15 @@ class Trial(ray_tune.Trainable):
         self._done = int(done)
         self._start = Factors(**arrays, global_mean=mean, config=self._config.collaborative)
         self._sweeps, self._last = None, None
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Go on from a checkpoint; train anew where a kill came between it and Tune's record.
+
+        Tune drops a trial's older checkpoint before it writes down the newer one's name.
+        """
+        held = checkpoint_path.checkpoint
+        if held.filesystem.get_file_info(held.path).type != FileType.NotFound:
+            super().restore(checkpoint_path)
 
     def cleanup(self) -> None:
         self._held.close()

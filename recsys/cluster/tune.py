@@ -185,7 +185,9 @@ def _tried(results: ray_tune.ResultGrid, config: Config) -> list[Tried]:
         result: Any = results[number]
         if result.metrics is None or config.tune.metric not in result.metrics:
             continue
-        curve = result.metrics_dataframe.sort_values("training_iteration")
+        # A sweep that a kill undid was written down twice.
+        curve = result.metrics_dataframe.drop_duplicates("training_iteration", keep="last")
+        curve = curve.sort_values("training_iteration")
         found.append(
             Tried(
                 number=number,

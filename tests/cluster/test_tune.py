@@ -112,7 +112,8 @@ def test_a_killed_search_goes_on(dataset, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert str(out / "best.toml") in done.stdout
     with (out / "trials.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == trials
+        rows = list(csv.DictReader(file))
+    assert len(rows) == trials and all(int(row["sweeps"]) <= 3 for row in rows)
     assert before <= ended() and len(list(out.glob("trials/*/result.json"))) == trials
 
 
@@ -130,6 +131,19 @@ def begun(task: Task, setting: dict[str, float]) -> Trial:
             super().setup(config, task=task)
 
     return Here(setting)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_trial_whose_checkpoint_is_gone_trains_anew(task, tmp_path, gone):
+    """Tune drops an older checkpoint before it writes down the newer one's name."""
+    setting = {"collaborative.regularization": 2.0, "collaborative.factors": 3}
+    first, second = begun(task, setting), begun(task, setting)
+    first.train()
+    saved = first.save(str(tmp_path / "saved"))
+    if gone:
+        (tmp_path / "saved").rename(tmp_path / "elsewhere")
+    second.restore(saved)
+    assert second.train()["training_iteration"] == (1 if gone else 2)
 
 
 def test_a_trial_that_is_taken_up_goes_on_as_if_nothing_was(task, tmp_path):

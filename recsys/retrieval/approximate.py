@@ -35,8 +35,8 @@ __all__ = ["ApproximateIndex"]
 
 _ENTRIES = 512
 """Longest vectors at which a search begins."""
-_BREADTH = 100
-"""Rows that a search keeps in view, at least."""
+_SPARE = 32
+"""Rows that a search keeps in view beyond those that are wanted."""
 _QUERIES = 16
 """Queries that a thread takes at a time."""
 _MOST_SHARE = 50
@@ -60,8 +60,8 @@ class ApproximateIndex:
         As of `ExactIndex`.
     graph
         (n, LINKS) int32 of `neighbour_graph` or `grown_graph`.
-    breadth
-        Rows in view, the more the surer; never fewer than are wanted.
+    spare
+        Rows in view beyond those wanted, the more the surer.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class ApproximateIndex:
         biases: Floats | None = None,
         *,
         graph: Rows,
-        breadth: int = _BREADTH,
+        spare: int = _SPARE,
         num_threads: int = 0,
     ) -> None:
         self.exact = ExactIndex(vectors, biases, num_threads=num_threads)
@@ -88,7 +88,7 @@ class ApproximateIndex:
         place[self.exact.order] = np.arange(n, dtype=np.int32)
         linked = graph[self.exact.order]
         self._graph = np.where(linked >= 0, place[linked], np.int32(-1))
-        self._breadth = breadth
+        self._spare = spare
         self._marks = local()
 
     def __len__(self) -> int:
@@ -138,7 +138,7 @@ class ApproximateIndex:
                 within,
                 *excluded,
                 min(_ENTRIES, n),
-                max(k, self._breadth),
+                k + self._spare,
                 marks,
                 rows[part],
                 scores[part],
@@ -191,8 +191,8 @@ def _walk_block(
     names: Rows,
     graph: Rows,
     within: NDArray[np.bool_],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    sharing: int,
+    bounds: NDArray[np.int64],
     indices: Rows,
     n_entries: int,
     breadth: int,
@@ -204,18 +204,24 @@ def _walk_block(
     found = np.empty(breadth, np.int32)
     found_scores = np.empty(breadth, np.float32)
     for q in range(len(queries)):
-        excluded = indices[begins[first_query + q] : ends[first_query + q]]
+        owner = (first_query + q) // sharing
+        excluded = indices[bounds[owner] : bounds[owner + 1]]
         n_found = _walk(
             queries[q], vectors, biases, names, graph, within, excluded, n_entries, marks,
             found, found_scores,
         )  # fmt: skip
+        least, k = -np.float32(np.inf), rows.shape[1]
+        if n_found > k:
+            least = np.partition(found_scores[:n_found], n_found - k)[n_found - k]
         # Scored again as the exact index does, so that both agree to the last bit.
         for f in range(n_found):
+            if found_scores[f] < least:
+                continue
             position = found[f]
             score = np.float32(dot(queries[q], vectors[position]) + biases[position])
             if better(score, names[position], scores[q, 0], rows[q, 0]):
                 rows[q, 0], scores[q, 0] = names[position], score
-                sink(rows[q], scores[q], rows.shape[1])
+                sink(rows[q], scores[q], k)
         sort_heap(rows[q], scores[q])
 
 

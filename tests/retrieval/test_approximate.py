@@ -32,7 +32,7 @@ def made():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recsys.retrieval.approximate._ENTRIES", 64)
         index = ApproximateIndex(
-            vectors, biases, graph=neighbour_graph(vectors, biases), num_threads=2, breadth=40
+            vectors, biases, graph=neighbour_graph(vectors, biases), num_threads=2, spare=20
         )
         index.search(queries[:1], K)
         yield index, ExactIndex(vectors, biases), queries
@@ -132,7 +132,7 @@ def test_items_are_added_without_building_again():
     grown = grown_graph(index, graph, vectors, biases)
     assert grown.shape == (N, LINKS)
     np.testing.assert_array_equal(graph, neighbour_graph(vectors[:before], biases[:before]))
-    index = ApproximateIndex(vectors, biases, graph=grown, breadth=40)
+    index = ApproximateIndex(vectors, biases, graph=grown, spare=20)
     rows, scores = index.search(queries, K)
     assert (rows >= before).any()
     assert recall(scores, ExactIndex(vectors, biases).search(queries, K)[1]) > 0.95

@@ -150,21 +150,22 @@ class Reasons:
             other = int(self.catalogue.item_artist[play])
             if play < 0 or other < 0 or other == artist:
                 continue
-            if words := self._words(artist, other):
-                return f"described like {self.catalogue.artist_name(other)}: {words}"
+            if sentence := self._likened(artist, other):
+                return sentence
         return ""
 
     @cached_property
-    def _words(self) -> Callable[[int, int], str]:
-        """(artist row, artist row) -> the terms that describe both, "" where none does."""
+    def _likened(self) -> Callable[[int, int], str]:
+        """(artist row, artist row) -> the second named with what describes both, "" if nothing."""
         shared_terms = self.shared_terms
         assert shared_terms is not None
 
-        def words(artist: int, other: int) -> str:
+        def likened(artist: int, other: int) -> str:
             found = _unlike(term for term, _ in shared_terms(artist, other, _TERMS_READ))
-            return ", ".join(found[:_TERMS])
+            name = self.catalogue.artist_name(other)
+            return f"described like {name}: {', '.join(found[:_TERMS])}" if found else ""
 
-        return lru_cache(_CACHED)(words)
+        return lru_cache(_CACHED)(likened)
 
     def _artist(self, item: int, followed: set[int], played: set[int]) -> str:
         artist = int(self.catalogue.item_artist[item])

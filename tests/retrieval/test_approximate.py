@@ -173,7 +173,7 @@ def test_a_catalogue_has_a_graph_when_it_is_large_and_walks_well(monkeypatch):
     assert graph is not None and found > 0.9
     unlinked = np.full((N, LINKS), -1, np.int32)
     monkeypatch.setattr(retrieval, "neighbour_graph", lambda *_, **__: unlinked)
-    monkeypatch.setattr("recsys.retrieval.approximate._ENTRIES", 110)
+    monkeypatch.setattr("recsys.retrieval.layout._LONGEST", 110)
     graph, found = catalogue_graph(vectors, biases)
     assert graph is None and found < 0.9
 

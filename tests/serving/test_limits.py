@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -13,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from recsys.bundle import Models
+from recsys.ensemble.recommender import HybridRecommender, Recommendation
 from recsys.serving.app import AppArgs, create_app
 
 
@@ -96,6 +99,46 @@ def test_too_many_requests_are_told_to_come_back(models: Models, tmp_path: Path)
             for thread in threads:
                 thread.join()
         assert client.get("/v1/users").status_code == 200
+
+
+def test_those_who_want_lists_take_turns(
+    models: Models, tmp_path: Path, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two lists are made at once, the third waits, and who wants none waits for nobody."""
+    shutil.copytree(models.folder.path, tmp_path / "models")
+    app = create_app(AppArgs(require_keys=False, models=str(tmp_path / "models")))
+    entered, release = threading.Semaphore(0), threading.Event()
+    recommend = HybridRecommender.recommend
+
+    def slow(self: HybridRecommender, *args: Any, **kwargs: Any) -> list[Recommendation]:
+        entered.release()
+        release.wait(60)
+        return recommend(self, *args, **kwargs)
+
+    told: list[int] = []
+    with TestClient(app) as client:
+        monkeypatch.setattr(HybridRecommender, "recommend", slow)
+        path = f"/v1/users/{user}/recommendations"
+        threads = [
+            threading.Thread(target=lambda: told.append(client.get(path).status_code))
+            for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            assert entered.acquire(timeout=60) and entered.acquire(timeout=60)
+            turns = app.state.desk.turns.statistics
+            deadline = time.monotonic() + 60
+            while turns().tasks_waiting < 1:
+                assert time.monotonic() < deadline, "nobody waits"
+                time.sleep(0.01)
+            assert not entered.acquire(blocking=False)
+            assert client.get("/v1/users").status_code == 200
+        finally:
+            release.set()
+            for thread in threads:
+                thread.join()
+    assert told == [200] * 3
 
 
 def test_the_numbers_are_there(client: TestClient, user: str) -> None:

@@ -56,6 +56,8 @@ _GZIP_FROM_BYTES = 1_000
 _GZIP_LEVEL = 3
 # Ours is reached first: it answers with a problem, and in a known time.
 _SERVE_MAX_ONGOING = 1_000
+_BUSY = 8
+"""Requests under way in a replica from which on another one is wanted."""
 
 
 class AppArgs(BaseModel):
@@ -221,8 +223,10 @@ def build(args: AppArgs | Mapping[str, Any]) -> Application:
             "autoscaling_config": AutoscalingConfig(
                 min_replicas=checked.replicas,
                 max_replicas=checked.max_replicas,
-                target_ongoing_requests=8,
+                # Below what a replica takes at once, or refusing would keep it from growing.
+                target_ongoing_requests=min(_BUSY, checked.max_requests / 2),
                 upscale_delay_s=5,
+                downscale_delay_s=60,
             )
         }
     deployment: Any = serve.deployment(serve.ingress()(Server))

@@ -18,6 +18,7 @@ invalid-request             422    a parameter or body that cannot mean anything
                                    where
 not-ready                   503    no version could be loaded yet
 store-unavailable           503    the event store is not configured, or does not answer
+storage-unavailable         503    the disk or bucket of the versions is full, or does not answer
 overloaded                  503    too many requests at once; ``Retry-After`` says when
 internal                    500    a bug of ours; the log has the traceback
 =========================== ====== ================================================================
@@ -94,6 +95,7 @@ def handle_errors(app: FastAPI) -> None:
         (NotFoundError, _unknown_id),
         (NotReadyError, _not_ready),
         (StoreError, _store_away),
+        (OSError, _disk_away),
         (UnauthorizedError, _unauthorized),
         (ForbiddenError, _forbidden),
         (UsageError, _unusable),
@@ -131,6 +133,14 @@ async def _store_away(_: Request, error: Exception) -> JSONResponse:
     _log.error("%s", error)
     detail = "the event store does not answer; nothing was lost or changed, ask again"
     answer = problem(503, "store-unavailable", "Event store unavailable", detail)
+    answer.headers["Retry-After"] = "1"
+    return answer
+
+
+async def _disk_away(request: Request, error: Exception) -> JSONResponse:
+    _log.error("%s %s failed", request.method, pattern_of(request.scope), exc_info=error)
+    detail = "the disk of the versions is full or does not answer; nothing was changed, ask again"
+    answer = problem(503, "storage-unavailable", "Storage unavailable", detail)
     answer.headers["Retry-After"] = "1"
     return answer
 

@@ -119,8 +119,24 @@ def rows(page: Any) -> list[str]:
     return found
 
 
+def wait_for_rows(page: Any, wanted: list[str]) -> None:
+    page.wait_for_function(
+        "wanted => JSON.stringify([...document.querySelectorAll('.row')].map(r => r.dataset.item))"
+        " === wanted",
+        arg=json.dumps(wanted, separators=(",", ":")),
+    )
+
+
 def gone(page: Any, item_id: str) -> None:
     page.locator(f'[data-item="{item_id}"]').wait_for(state="detached")
+
+
+def fits(page: Any) -> None:
+    """Nothing may need sideways scrolling."""
+    width = page.viewport_size["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    sheet = "document.querySelector('dialog[open]')"
+    assert page.evaluate(f"{sheet} ? {sheet}.scrollWidth <= {sheet}.clientWidth : true")
 
 
 def view(page: Any, name: str) -> None:
@@ -157,9 +173,12 @@ def test_sliders_rank_anew_at_once(page: Any) -> None:
         arg=json.dumps(before, separators=(",", ":")),
     )
     assert rows(page) != before
-    assert "Popularity 100 %" in page.locator(".made .bar").get_attribute("title")
+    assert "Popularity 100\N{NO-BREAK SPACE}%" in page.locator(".made .bar").get_attribute("title")
     assert barriers(page) == []
     picture(page, "sliders")
+    page.get_by_role("button", name="All as trained").click()
+    wait_for_rows(page, before)
+    assert page.locator("output[for=weight-popularity]").inner_text() == "as trained"
 
 
 def test_a_slider_moves_by_keyboard(page: Any) -> None:
@@ -184,6 +203,35 @@ def test_like_and_skip_change_the_list(page: Any) -> None:
     view(page, "Right now")
     page.wait_for_selector("#mix .row")
     assert not {first, second} & set(rows(page)), "the server remembers"
+
+
+@pytest.mark.parametrize("name", ["Discover Weekly", "Right now"])
+def test_who_skips_by_keyboard_keeps_their_place(page: Any, name: str) -> None:
+    page.get_by_role("switch").check()
+    view(page, name)
+    page.wait_for_selector("#mix .row" if name == "Right now" else ".row")
+    before = rows(page)
+    page.locator(".row").nth(1).get_by_role("button", name=re.compile("^Skip")).focus()
+    page.keyboard.press("Enter")
+    gone(page, before[1])
+    held = "document.activeElement.closest('.row')?.dataset.item"
+    page.wait_for_function(f"{held} === {json.dumps(before[2])}")
+    assert page.evaluate("document.activeElement.dataset.deed") == "skip"
+
+
+def test_a_server_that_is_away_is_told_and_asked_again(page: Any) -> None:
+    page.context.set_offline(True)
+    page.locator(".row h3 button").first.click()
+    toast = page.locator(".toast")
+    toast.wait_for()
+    assert "The server does not answer" in toast.inner_text()
+    view(page, "Right now")
+    page.wait_for_selector(".notice")
+    assert "The server does not answer" in page.locator(".notice").inner_text()
+    assert barriers(page) == []
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector("#mix .row")
 
 
 def test_a_private_session_leaves_the_server_as_it_was(page: Any) -> None:
@@ -242,6 +290,15 @@ def test_an_item_has_a_profile_and_neighbours_by_each_model(page: Any) -> None:
         page.wait_for_selector("dialog .near li")
         assert tab.get_attribute("aria-pressed") == "true"
     assert sheet.get_by_role("heading", name="Why it is in the list").count() == 1
+    about = page.request.get(page.url.partition("#")[0] + f"v1/items/{rows(page)[0]}").json()
+    said = sheet.locator(".cloud li").all_inner_texts()
+    assert said == [one["term"] for one in about["terms"]][:12] and said
+    facts = dict(zip(*(sheet.locator(f".facts {tag}").all_inner_texts() for tag in ("dt", "dd"))))
+    heard = about["descriptors"]
+    assert facts["Key"] == f"{heard['key']} {heard['mode']}"
+    assert facts["Metre"] == heard["time_signature"]
+    assert facts["Tempo"] == f"{heard['tempo_bpm']:.0f} BPM"
+    assert facts["Loudness"] == f"{heard['loudness_lufs']:.1f} LUFS"
     assert barriers(page) == []
     picture(page, "item")
     page.keyboard.press("Escape")
@@ -288,6 +345,38 @@ def test_a_clip_plays(page: Any) -> None:
     page.wait_for_function("() => document.querySelector('#audio').duration > 1")
     assert page.locator("#player").is_visible()
     assert page.locator("#playing").inner_text()
+    held = page.locator(".row").nth(place).get_by_role("button", name=re.compile("^Play"))
+    page.wait_for_selector("[data-plays][aria-pressed=true]")
+    page.get_by_role("button", name="Close the player").click()
+    page.locator("#player").wait_for(state="hidden")
+    assert held.get_attribute("aria-pressed") == "false"
+    assert held.evaluate("node => node === document.activeElement")
+
+
+def test_what_cannot_be_heard_is_told(page: Any) -> None:
+    page.evaluate("() => { play('no such item', 'Nothing', null); }")
+    page.wait_for_selector(".toast")
+    assert page.locator(".toast").inner_text() == "There is no recording of this one"
+    assert page.locator("#player").is_hidden()
+    assert barriers(page) == []
+
+
+@pytest.mark.parametrize("size", [(1200, 800), (375, 740)])
+def test_the_player_leaves_the_map_in_sight(page: Any, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    view(page, "Map")
+    canvas = page.locator("canvas")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".chosen .near li")
+    page.keyboard.press("Enter")
+    page.locator("#player").wait_for()
+    page.wait_for_function(
+        """() => document.querySelector('canvas').getBoundingClientRect().bottom
+            <= document.querySelector('#player').getBoundingClientRect().top"""
+    )
+    assert canvas.bounding_box()["height"] > 200
+    picture(page, f"map-{size[0]}")
 
 
 def test_the_map_zooms_and_is_walked(page: Any) -> None:
@@ -358,10 +447,22 @@ def test_dark_and_light_on_a_phone(chromium: Any, address: str, scheme: str) -> 
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector(".row")
-    width = page.evaluate("document.documentElement.scrollWidth")
-    assert width <= 375, "nothing may need sideways scrolling"
+    field = page.get_by_label("Listener", exact=True)
+    assert field.evaluate("node => node.scrollWidth <= node.clientWidth"), "an id is read whole"
+    assert field.bounding_box()["width"] > 160
+    fits(page)
     assert barriers(page) == []
     picture(page, f"phone-{scheme}")
+    page.locator(".row h3 button").first.click()
+    page.wait_for_selector("dialog .near li")
+    fits(page)
+    assert barriers(page) == []
+    page.keyboard.press("Escape")
+    for name, part in (("Right now", "#mix .row"), ("New listener", "#liked"), ("Map", "canvas")):
+        view(page, name)
+        page.wait_for_selector(part)
+        fits(page)
+        assert barriers(page) == []
     page.goto(address + "/docs")
     page.wait_for_selector("details")
     assert barriers(page) == []

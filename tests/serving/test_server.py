@@ -132,11 +132,15 @@ def test_haproxy_numbers_requests_and_answers_an_outage() -> None:
     configuration = (
         "defaults\n    errorfile 502 /tmp/500.http\n    errorfile 503 /tmp/500.http\n"
         "frontend http_frontend\n    bind 127.0.0.1:8000\n    log global\n"
+        "backend default_backend\n"
+        '    http-request return status 404 content-type text/plain lf-string "not found"\n'
     )
     assert mended(configuration, Path("/x/unavailable.http")) == (
         "defaults\n    errorfile 502 /x/unavailable.http\n    errorfile 503 /x/unavailable.http\n"
         "frontend http_frontend\n    bind 127.0.0.1:8000\n"
         "    http-request set-header X-Recsys-Delivery %[uuid]\n    log global\n"
+        "backend default_backend\n"
+        "    http-request return status 503 errorfile /x/unavailable.http\n"
     )
 
 

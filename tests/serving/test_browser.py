@@ -315,6 +315,8 @@ def test_an_artist_has_a_table_of_terms(page: Any) -> None:
     assert numbers == sorted(numbers, reverse=True)
     assert barriers(page) == []
     picture(page, "artist")
+    page.set_viewport_size({"width": 320, "height": 640})
+    fits(page)
 
 
 def test_a_radio_goes_on_from_an_item_and_from_an_artist(page: Any) -> None:

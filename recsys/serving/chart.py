@@ -92,7 +92,7 @@ class Charts:
         file = f"maps/{version.name}.json"
         try:
             return Chart(**json.loads(self._folder.read(file)))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError):
             chart = draw(version)
         try:
             self._folder.write(file, json.dumps(asdict(chart)).encode())

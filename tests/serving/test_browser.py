@@ -12,6 +12,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from recsys.config import Config
 from recsys.data.world import make_world, synthesise
 from recsys.pipeline import build, read_source
 from recsys.serving.app import AppArgs, create_app
+from recsys.serving.security import KeyRing
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -38,21 +40,13 @@ pytestmark = pytest.mark.skipif(
 PATIENCE_MS = 120_000
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A small world that can be heard, served by uvicorn in this process."""
+@contextmanager
+def answering(folder: Path, *, keys: bool) -> Iterator[str]:
+    """Let uvicorn serve a trained world in this process."""
     import uvicorn
 
-    made = os.environ.get("RECSYS_DEMO")
-    folder = Path(made) if made else tmp_path_factory.mktemp("heard")
-    if not made:
-        world = make_world(folder, seed=0, scale=0.05)
-        synthesise(world, duration_s=1.5, workers=1)
-        config = Config().override(["collaborative.factors=8", "collaborative.iterations=3"])
-        build(read_source(world.dataset), config, LocalBackend(), Models(folder / "models"))
-    app = create_app(
-        AppArgs(require_keys=False, models=str(folder / "models"), dataset=str(folder / "dataset"))
-    )
+    models, dataset = str(folder / "models"), str(folder / "dataset")
+    app = create_app(AppArgs(require_keys=keys, models=models, dataset=dataset))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -63,6 +57,26 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small world that can be heard, trained."""
+    made = os.environ.get("RECSYS_DEMO")
+    folder = Path(made) if made else tmp_path_factory.mktemp("heard")
+    if not made:
+        world = make_world(folder, seed=0, scale=0.05)
+        synthesise(world, duration_s=1.5, workers=1)
+        config = Config().override(["collaborative.factors=8", "collaborative.iterations=3"])
+        build(read_source(world.dataset), config, LocalBackend(), Models(folder / "models"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(world: Path) -> Iterator[str]:
+    """Where that world answers anyone on this machine."""
+    with answering(world, keys=False) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -353,6 +367,30 @@ def test_a_clip_plays(page: Any) -> None:
     page.locator("#player").wait_for(state="hidden")
     assert held.get_attribute("aria-pressed") == "false"
     assert held.evaluate("node => node === document.activeElement")
+
+
+def test_a_key_is_asked_for_and_opens_the_page(chromium: Any, world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "models", tmp_path / "models")
+    (tmp_path / "dataset").symlink_to(world / "dataset")
+    (tmp_path / "audio").symlink_to(world / "audio")
+    key = KeyRing(Models(tmp_path / "models").folder).create("page", ["read"])
+    context = chromium.new_context(viewport={"width": 375, "height": 740})
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    with answering(tmp_path, keys=True) as address:
+        page.goto(address)
+        for given in ("recsys_nonsense", key):
+            page.get_by_label("API key").fill(given)
+            assert barriers(page) == []
+            with page.expect_response("**/v1/users?*"):
+                page.get_by_role("button", name="Use it").click()
+        page.wait_for_selector(".row")
+        with page.expect_response("**/audio") as answered:
+            page.get_by_role("button", name=re.compile("^Play")).first.click()
+        assert answered.value.status in (200, 404), "a clip is asked for with the key"
+        page.get_by_role("button", name=re.compile("^Like")).first.click()
+        page.locator(".toast", has_text="this key has not the scope write").wait_for()
+        context.close()
 
 
 def test_what_cannot_be_heard_is_told(page: Any) -> None:

@@ -169,6 +169,8 @@ def test_serve_config_is_what_ray_accepts() -> None:
         "grows = build(args)._bound_deployment._deployment_config.autoscaling_config\n"
         "assert (grows.min_replicas, grows.max_replicas) == (2, 5), grows\n"
         "assert made._deployment_config.autoscaling_config is None\n"
+        "grows = build(args | {'max_requests': 4})._bound_deployment._deployment_config\n"
+        "assert grows.autoscaling_config.target_ongoing_requests == 2, 'below what is refused'\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120

@@ -104,7 +104,7 @@ def default_events(models: str) -> str | None:
     return f"sqlite:///{Path(models).absolute()}/events.db"
 
 
-def create_app(args: AppArgs, *, poll_s: float = 0.5) -> FastAPI:
+def create_app(args: AppArgs, *, poll_s: float = 0.5, numbered: bool = False) -> FastAPI:
     """Return the web application; it loads the active version when it is started.
 
     Parameters
@@ -113,6 +113,8 @@ def create_app(args: AppArgs, *, poll_s: float = 0.5) -> FastAPI:
         Which versions, and what is allowed.
     poll_s
         Seconds between two looks at which version is active.
+    numbered
+        Whoever calls the application puts the request's number on the answer.
     """
     if args.metrics_folder is not None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = args.metrics_folder
@@ -143,7 +145,7 @@ def create_app(args: AppArgs, *, poll_s: float = 0.5) -> FastAPI:
         (GZipMiddleware, {"minimum_size": _GZIP_FROM_BYTES, "compresslevel": _GZIP_LEVEL}),
         (SentPaths, {}),
         (Limits, {"max_body_bytes": args.max_body_bytes, "max_requests": args.max_requests}),
-        (Watch, {"metrics": counted}),
+        (Watch, {"metrics": counted, "numbered": numbered}),
     ):
         app.add_middleware(middleware, **options)
     if args.cors_origins:
@@ -206,7 +208,7 @@ class Server:
         self._args = args
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._args)
+        return create_app(self._args, numbered=True)
 
 
 def build(args: AppArgs | Mapping[str, Any]) -> Application:

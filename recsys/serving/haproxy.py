@@ -51,7 +51,12 @@ def on_loopback(configuration: str) -> str:
 def mended(configuration: str, unavailable: Path) -> str:
     """Return the configuration on loopback, with numbered requests and our answer to an outage."""
     local = on_loopback(configuration)
-    numbered = _FRONTEND.sub(rf"\g<0>    http-request set-header {DELIVERY} %[uuid]\n", local)
+    numbered = _FRONTEND.sub(
+        rf"\g<0>    http-request set-header {DELIVERY} %[uuid]\n"
+        "    http-request del-header X-Request-ID "
+        "if !{ req.hdr(X-Request-ID) -m reg ^[0-9A-Za-z._-]{1,64}$ }\n",
+        local,
+    )
     known = _NO_ROUTE.sub(rf"\g<1>status 503 errorfile {unavailable}", numbered)
     return _ERROR_FILE.sub(rf"\g<1>{unavailable}", known)
 

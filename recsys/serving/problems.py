@@ -27,6 +27,7 @@ internal                    500    a bug of ours; the log has the traceback
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -169,11 +170,15 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # What was sent is not echoed: it may be long, private, or no valid text at all.
     faults = [
-        {"where": ".".join(map(str, fault["loc"])), "message": str(fault["msg"])}
-        for fault in error.errors()
+        {"where": _where(fault["loc"]), "message": str(fault["msg"])} for fault in error.errors()
     ]
     detail = "; ".join(f"{fault['where']}: {fault['message']}" for fault in faults)
     return problem(422, "invalid-request", "Invalid request", detail, errors=faults)
+
+
+def _where(place: Sequence[str | int]) -> str:
+    """Return a place in a request without what only tells how it was read."""
+    return ".".join(part for part in map(str, place) if not part.startswith("("))
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:

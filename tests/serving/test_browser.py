@@ -361,11 +361,12 @@ def test_a_clip_plays(page: Any) -> None:
     page.wait_for_function("() => document.querySelector('#audio').duration > 1")
     assert page.locator("#player").is_visible()
     assert page.locator("#playing").inner_text()
-    held = page.locator(".row").nth(place).get_by_role("button", name=re.compile("^Play"))
-    page.wait_for_selector("[data-plays][aria-pressed=true]")
+    held = page.locator(".row").nth(place).locator("[data-plays]")
+    page.wait_for_selector(".row [data-plays].on")
+    assert re.match("Pause", page.locator(".row .on").get_attribute("aria-label"))
     page.get_by_role("button", name="Close the player").click()
     page.locator("#player").wait_for(state="hidden")
-    assert held.get_attribute("aria-pressed") == "false"
+    assert re.match("Play", held.get_attribute("aria-label"))
     assert held.evaluate("node => node === document.activeElement")
 
 
@@ -449,10 +450,11 @@ def test_the_map_zooms_and_is_walked(page: Any) -> None:
     picture(page, "map")
 
 
-def test_a_click_on_the_map_plays_and_shows_neighbours(page: Any) -> None:
+def spots_of(page: Any) -> list[dict[str, Any]]:
+    """Open the map and return where each item is drawn."""
     view(page, "Map")
     page.locator("canvas").wait_for()
-    spots = page.evaluate(
+    found: list[dict[str, Any]] = page.evaluate(
         """async () => {
             const chart = await (await fetch('/v1/map')).json();
             const canvas = document.querySelector('canvas');
@@ -462,6 +464,28 @@ def test_a_click_on_the_map_plays_and_shows_neighbours(page: Any) -> None:
                 {title: one.title, x: x + one.x * side, y: y + one.y * side}));
         }"""
     )
+    return found
+
+
+def test_the_map_follows_wheel_and_hand(page: Any) -> None:
+    spots = spots_of(page)
+    canvas, tip = page.locator("canvas"), page.locator(".tip")
+    canvas.hover(position={"x": spots[0]["x"], "y": spots[0]["y"]})
+    tip.wait_for()
+    assert any(tip.inner_text().startswith(spot["title"]) for spot in spots)
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("document.querySelector('canvas').dataset.zoom === '1.20'")
+    before = canvas.evaluate("node => node.toDataURL()")
+    box = canvas.bounding_box()
+    page.mouse.down()
+    page.mouse.move(box["x"] + spots[0]["x"] + 60, box["y"] + spots[0]["y"] + 40, steps=4)
+    page.mouse.up()
+    assert canvas.evaluate("node => node.toDataURL()") != before
+    assert page.locator("#player").is_hidden(), "moving the map plays nothing"
+
+
+def test_a_click_on_the_map_plays_and_shows_neighbours(page: Any) -> None:
+    spots = spots_of(page)
     with page.expect_response("**/audio"):
         page.locator("canvas").click(position={"x": spots[0]["x"], "y": spots[0]["y"]})
     page.wait_for_selector(".notice .near li")

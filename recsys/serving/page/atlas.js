@@ -50,7 +50,7 @@ async function atlas() {
     if (x < 0 || y < 0 || x > canvas.clientWidth || y > canvas.clientHeight) Object.assign(view, {x: one.x, y: one.y});
     draw();
     const about = el("section", {className: "notice"}, el("h2", {}, one.title), el("p", {}, [one.artist, chart.scenes[one.scene]].filter(Boolean).join(" · ")),
-      el("div", {className: "chips"}, playButton(one.item_id, one.title, one.artist, "Play"), button("More about it", () => show(one.item_id))));
+      el("div", {className: "chips"}, playButton(one.item_id, one.title, one.artist, true), button("More about it", () => show(one.item_id))));
     panel.replaceChildren(about);
     try {
       const found = await ask(item(one.item_id) + "/similar?k=6");

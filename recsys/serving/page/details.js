@@ -53,7 +53,7 @@ async function show(id, listed) {
     sheet(about.title ?? id,
       [maker ? el("p", {}, button(maker.name, () => showArtist(maker.artist_id), "link")) : null,
         el("p", {className: "by"}, facts.join(" · ")),
-        el("p", {className: "chips"}, playButton(id, about.title ?? id, maker?.name, "Play"),
+        el("p", {className: "chips"}, playButton(id, about.title ?? id, maker?.name, true),
           button("Radio", () => tune({seeds: [id], name: about.title ?? id}), "chip", {"aria-label": `Radio from ${about.title ?? id}`}))],
       cover(id, maker?.name ?? id),
       listed?.reasons.length ? part("Why it is in the list", bar(shares(listed.signals)),

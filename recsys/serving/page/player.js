@@ -1,18 +1,19 @@
 /* The player. A clip is fetched as a whole, because an audio element cannot send a key. */
 const sounds = id => state.playing === id && !$("audio").paused;
-function playButton(id, title, by, words) {
-  const node = button([sign(sounds(id) ? "pause" : "play"), words ?? ""], () => play(id, title, by), words ? "chip" : "deed",
-    {"aria-label": `Play ${title}`, "aria-pressed": String(sounds(id))});
-  Object.assign(node.dataset, {deed: "play", plays: id});
+function playButton(id, title, by, words = false) {
+  const node = button("", () => play(id, title, by), words ? "chip" : "deed");
+  Object.assign(node.dataset, {deed: "play", plays: id, title});
+  wear(node);
   return node;
 }
-function mark() {
-  for (const node of document.querySelectorAll("[data-plays]")) {
-    const on = sounds(node.dataset.plays);
-    node.setAttribute("aria-pressed", String(on));
-    node.firstChild.replaceWith(sign(on ? "pause" : "play"));
-  }
+/* What the button does next is its sign, its word and its name. */
+function wear(node) {
+  const on = sounds(node.dataset.plays), word = on ? "Pause" : "Play";
+  node.classList.toggle("on", on);
+  node.setAttribute("aria-label", `${word} ${node.dataset.title}`);
+  node.replaceChildren(sign(word.toLowerCase()), ...(node.classList.contains("chip") ? [word] : []));
 }
+const mark = () => { for (const node of document.querySelectorAll("[data-plays]")) wear(node); };
 for (const event of ["play", "pause", "ended", "emptied"]) $("audio").addEventListener(event, mark);
 /* Nothing may lie below it for good: sheets and the map leave so much room. */
 new ResizeObserver(() => {

@@ -2,17 +2,17 @@
 
     python scripts/faults.py [--out docs/reliability.md]
 
-A small demo world is served by two replicas; readers ask for lists and writers post events all the
-while. The event store is PostgreSQL where Debian's programs are found, else SQLite; one server
-suffers all faults of a store, each after it has recovered from the one before. Each fault gets its
-own count: answers that were errors, requests that the client had to repeat (refused connection, 503
-with Retry-After) and did repeat with success, and accepted events that are not in the store.
+A small demo world is served by two replicas; readers ask for lists, live and weekly ones, and
+writers post events all the while (load.py). Every wait is for something to have happened. The event
+store is PostgreSQL where Debian's programs are found, else SQLite; one server suffers all faults of
+a store, each after it has recovered from the one before. Each fault gets its own count: answers
+that were errors, requests that the client had to repeat (refused connection, 503 with Retry-After)
+and did repeat with success, and accepted events that are not in the store.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import platform
@@ -22,16 +22,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 from urllib.request import urlopen
+
+from load import ANSWERS, READERS, Load, until
 
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
@@ -41,104 +41,10 @@ from recsys.data.world import make_world
 from recsys.pipeline import build, read_source
 from recsys.serving.local import served
 
-READERS, WRITERS, CROWD = 3, 2, 48
+CROWD = 48
+"""Readers, where there are more than are taken."""
 REPLICAS, TAKEN = 2, 8
 """Replicas, and the requests that each takes at once."""
-CALM_S, AFTER_S, PATIENCE_S, RECOVERED_S = 3.0, 5.0, 60.0, 300.0
-RETRIED = (http.client.HTTPException, OSError)
-
-Fault = Callable[[Models, str], None]
-"""Breaks something, given the versions and the address of the event store."""
-
-
-@dataclass
-class Load:
-    """Readers and writers, and what they met."""
-
-    address: str
-    users: list[str]
-    readers: int = READERS
-    answered: int = 0
-    repeated: int = 0
-    failed: list[str] = field(default_factory=list)
-    accepted: list[tuple[str, str]] = field(default_factory=list)
-    slowest_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._stop, self._lock = threading.Event(), threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._run, args=(n, n < self.readers))
-            for n in range(self.readers + WRITERS)
-        ]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, worker: int, reads: bool) -> None:
-        n = 0
-        while not self._stop.is_set():
-            n += 1
-            user = self.users[(worker * 7919 + n) % len(self.users)]
-            if reads:
-                self._ask("GET", f"/v1/users/{user}/recommendations?k=10", None)
-                continue
-            event_id = f"{worker}-{n}-{time.time_ns()}"
-            event = {"event_id": event_id, "user_id": user, "item_id": "t00000", "kind": "stream"}
-            if self._ask("POST", "/v1/events", json.dumps(event)):
-                with self._lock:
-                    self.accepted.append((user, event_id))
-            time.sleep(0.02)
-
-    def _ask(self, method: str, path: str, body: str | None) -> bool:
-        """Ask, and again where we are told to or nobody listens; return whether it worked."""
-        began, first = time.monotonic(), True
-        while True:
-            told, wait_s = self._once(method, path, body)
-            taken = time.monotonic() - began
-            if told in (200, 202):
-                with self._lock:
-                    self.answered += 1
-                    self.slowest_s = max(self.slowest_s, taken)
-                return True
-            again = told == 503 or isinstance(told, str)
-            if not again or taken > PATIENCE_S:
-                with self._lock:
-                    self.failed.append(f"{method}: {told}")
-                return False
-            if first:
-                with self._lock:
-                    self.repeated += 1
-            first = False
-            time.sleep(wait_s)
-
-    def _once(self, method: str, path: str, body: str | None) -> tuple[int | str, float]:
-        """Return the status, or the name of the error, and the seconds to wait before asking again.
-
-        An answer of 503 without a Retry-After is an error.
-        """
-        place = urlsplit(self.address)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
-        try:
-            head = {"Content-Type": "application/json"} if body else {}
-            connection.request(method, path, body, head)
-            answer = connection.getresponse()
-            answer.read()
-        except RETRIED as error:
-            return type(error).__name__, 0.2
-        else:
-            wait = answer.headers["Retry-After"]
-            if answer.status == 503 and wait is None:
-                return 500, 0
-            return answer.status, float(wait or 0)
-        finally:
-            connection.close()
 
 
 def processes(name: str) -> list[int]:
@@ -164,79 +70,133 @@ def processes(name: str) -> list[int]:
     return [process for process, command in commands.items() if called(command) and ours(process)]
 
 
-def recover(address: str) -> None:
+@dataclass(frozen=True)
+class Scene:
+    """Where a fault happens."""
+
+    address: str
+    models: Models
+    events: str
+    load: Load
+
+    def serving(self) -> str:
+        """Return the version that a replica says it answers from."""
+        return str(self.told()["serving"])
+
+    def told(self) -> dict[str, Any]:
+        """Return what a replica says of its versions."""
+        with urlopen(f"{self.address}/v1/models", timeout=20) as answer:
+            told: dict[str, Any] = json.load(answer)
+        return told
+
+
+Fault = Callable[[Scene], str]
+"""Breaks something; returns what is to be told of it."""
+
+
+def replicas() -> int:
+    """Return how many replicas are alive."""
+    return len(processes("ray::ServeReplica"))
+
+
+def recover(scene: Scene, n_replicas: int) -> None:
     """Wait until every process is there again and answers."""
-    deadline, good = time.monotonic() + RECOVERED_S, 0
-    while good < 10:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not recovered after {RECOVERED_S:g} s")
-        time.sleep(0.2)
-        whole = len(processes("ray::ServeReplica")) == REPLICAS and processes("haproxy")
-        try:
-            with urlopen(f"{address}/v1/health/ready", timeout=20) as answer:
-                good = good + 1 if whole and answer.status == 200 else 0
-        except RETRIED:
-            good = 0
+    good = 0
+
+    def well() -> bool:
+        nonlocal good
+        whole = replicas() == n_replicas and processes("haproxy")
+        with urlopen(f"{scene.address}/v1/health/ready", timeout=20) as answer:
+            good = good + 1 if whole and answer.status == 200 else 0
+        return good == 10
+
+    until(well, "not recovered")
 
 
-def nothing(_: Models, __: str) -> None:
+def nothing(_: Scene) -> str:
     """Break nothing: the measure of all others."""
+    return ""
 
 
-def crowd_in(_: Models, __: str) -> None:
+def crowd_in(scene: Scene) -> str:
     """Break nothing: the load alone is more than the server takes."""
+    until(lambda: scene.load.repeated >= ANSWERS, "nobody was refused")
+    return ""
 
 
-def kill_replica(_: Models, __: str) -> None:
+def grow_and_shrink(scene: Scene) -> str:
+    """Wait until another replica has come for the crowd and, once that has left, has gone."""
+    up = until(lambda: replicas() == REPLICAS, "no second replica")
+    scene.load.goes_on()
+    scene.load.readers = READERS
+    down = until(lambda: replicas() == 1, "the second replica stays")
+    return f"; the second came after {up:.0f} s, and went {down:.0f} s after the crowd"
+
+
+def kill_replica(_: Scene) -> str:
     os.kill(processes("ray::ServeReplica")[0], signal.SIGKILL)
+    return ""
 
 
-def kill_proxy(_: Models, __: str) -> None:
+def kill_proxy(_: Scene) -> str:
     for process in processes("haproxy"):
         os.kill(process, signal.SIGKILL)
+    return ""
 
 
-def sever_database(_: Models, url: str) -> None:
+def sever_database(scene: Scene) -> str:
     import psycopg
 
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(scene.events.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
             "AND backend_type = 'client backend'"
         )
+    return ""
 
 
-def corrupt_version(models: Models, _: str) -> None:
+def corrupt_version(scene: Scene) -> str:
+    models = scene.models
     source, writer = models.open(), models.write()
     writer.arrays, writer.facts = source.arrays, dict(source.facts)
     broken = writer.commit(activate=False)
     manifest = Path(models.folder.locate(f"versions/{broken}/manifest.json"))
     models.folder.write("ACTIVE", f"{broken}\n".encode())
     manifest.write_bytes(manifest.read_bytes()[:200])
+    until(lambda: scene.told()["problem"], "the damage was not noticed")
+    return ""
 
 
-def switch_versions(models: Models, _: str) -> None:
+def switch_versions(scene: Scene) -> str:
+    models = scene.models
     source, writer = models.open(models.versions()[0]), models.write()
     writer.arrays, writer.facts = source.arrays, dict(source.facts)
     second = writer.commit(activate=True)
-    time.sleep(2)
+    until(lambda: scene.serving() == second, "the second version does not answer")
+    scene.load.goes_on()
     models.rollback()
-    time.sleep(2)
+    until(lambda: scene.serving() == source.version, "the first version does not answer again")
+    scene.load.goes_on()
     models.activate(second)
+    until(lambda: scene.serving() == second, "the second version does not answer again")
+    return ""
 
 
-def fill_disk(models: Models, _: str) -> None:
-    """Take every free block of the small disk for some seconds."""
-    file = Path(models.folder.locate("filler"))
-    try:
-        with file.open("wb") as stream:
-            while True:
-                stream.write(b"\0" * 65536)
-                stream.flush()
-    except OSError:
-        pass
-    time.sleep(4)
+def fill_disk(scene: Scene) -> str:
+    """Take every free block of the small disk until an event was refused, and lists went on."""
+    file, refused = Path(scene.models.folder.locate("filler")), scene.load.refused
+    with file.open("wb", buffering=0) as stream:
+
+        def fill() -> bool:
+            with suppress(OSError):
+                while True:
+                    stream.write(b"\0" * 4096)
+            return scene.load.refused > refused
+
+        full_s = until(fill, "no event was refused")
+        scene.load.goes_on()
     file.unlink()
+    return f"; the first event was refused after {full_s:.1f} s"
 
 
 @contextmanager
@@ -282,15 +242,19 @@ def small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def measure(address: str, models: Models, url: str, fault: Fault) -> Load:
+def measure(
+    address: str, models: Models, events: str, fault: Fault, n_replicas: int
+) -> tuple[Load, str]:
     """Break something under load and wait until all is well again."""
     users = [f"u{n:05d}" for n in range(20)]
-    with Load(address, users, CROWD if fault is crowd_in else READERS) as load:
-        time.sleep(CALM_S)
-        fault(models, url)
-        recover(address)
-        time.sleep(AFTER_S)
-    return load
+    crowded = fault in (crowd_in, grow_and_shrink)
+    with Load(address, users, CROWD if crowded else READERS) as load:
+        scene = Scene(address, models, events, load)
+        load.goes_on()
+        told = fault(scene)
+        recover(scene, n_replicas)
+        load.goes_on()
+    return load, told
 
 
 def lost(load: Load, url: str) -> int:
@@ -332,22 +296,23 @@ def main() -> None:
             faults.append(("every database connection cut", sever_database))
         suffered = [(usual, server or sqlite, faults)]
         if can_fill:
-            suffered.append((usual, sqlite, [("the disk full for 4 s (SQLite)", fill_disk)]))
-        more = f"{CROWD} readers on one replica that may become {REPLICAS}"
-        suffered.append((growing, server or sqlite, [(more, crowd_in)]))
+            suffered.append((usual, sqlite, [("the disk full (SQLite)", fill_disk)]))
+        grown = f"{CROWD} readers on one replica that may become {REPLICAS}"
+        suffered.append((growing, server or sqlite, [(grown, grow_and_shrink)]))
         for n, (config, url, of_server) in enumerate(suffered):
             port = 19_000 + os.getpid() % 900 + n
             with served(models.folder.path, port=port, events=url, config=config) as address:
                 for name, fault in of_server:
-                    load = measure(address, models, url, fault)
+                    load, more = measure(address, models, url, fault, config.replicas)
                     models.activate(first)
                     gone = lost(load, url)
+                    told = f"{len(load.failed)} | {load.repeated} | {load.slowest_s:.1f}"
                     lines.append(
-                        f"| {name} | {load.answered:,} | {len(load.failed)} | {load.repeated} | "
-                        f"{load.slowest_s:.1f} | {len(load.accepted):,} | {gone} |"
+                        f"| {name}{more} | {load.answered:,} | {told} | {len(load.accepted):,} | "
+                        f"{gone} |"
                     )
-                    told = ", ".join(sorted(set(load.failed)))
-                    print(lines[-1], told, file=sys.stderr, flush=True)
+                    errors = ", ".join(sorted(set(load.failed)))
+                    print(lines[-1], errors, file=sys.stderr, flush=True)
     page = PAGE.format(
         lines="\n".join(lines),
         machine=f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
@@ -362,10 +327,10 @@ def main() -> None:
 
 PAGE = """# Reliability: faults under load
 
-Two replicas serve a small world while three readers ask for lists and two writers post events, each
-with an event_id. Then something breaks. A client does what HTTP asks of it: where a connection is
-refused or broken, or the answer is 503 with `Retry-After`, it asks again (every event has an id, so
-that is safe).
+Two replicas serve a small world while three readers ask for lists, live and weekly ones, and two
+writers post events, each with an event_id. Then something breaks. A client does what HTTP asks of
+it: where a connection is refused or broken, or the answer is 503 with `Retry-After`, it asks again
+(every event has an id, so that is safe).
 
 | fault | answered | failed | repeated by the client | slowest s | events accepted | lost |
 |---|---|---|---|---|---|---|
@@ -376,11 +341,12 @@ that is safe).
 
 What stands behind it: an event is answered 202 after its commit; HAProxy sends a request that a
 killed replica left unanswered to another one, with a number that keeps its events from counting
-twice; Serve starts a new replica and a new proxy; a version that cannot be loaded leaves the old
-one answering; a severed connection to the database is opened again and the statement, which may be
-repeated, is repeated. While the store cannot write, events are refused (503), never half kept, and
-lists go on. While it cannot be read, lists of listeners are refused too: an unread tombstone might
-hide a deletion.
+twice; Serve starts a new replica and a new proxy, which answers 503 until it knows its replicas; a
+replica that is not needed any more ends when what it was asked is answered; a version that cannot
+be loaded leaves the old one answering; a severed connection to the database is opened again and the
+statement, which may be repeated, is repeated. While the store cannot write, events are refused
+(503), never half kept, and lists go on. While it cannot be read, lists of listeners are refused
+too: an unread tombstone might hide a deletion.
 
 Machine: {machine}, load average {load:.1f}. {day}. {versions}. Command: `python scripts/faults.py`.
 """

@@ -56,6 +56,8 @@ _GZIP_FROM_BYTES = 1_000
 _GZIP_LEVEL = 3
 # Ours is reached first: it answers with a problem, and in a known time.
 _SERVE_MAX_ONGOING = 1_000
+_BUSY = 8
+"""Requests under way in a replica from which on another one is wanted."""
 
 
 class AppArgs(BaseModel):
@@ -102,7 +104,7 @@ def default_events(models: str) -> str | None:
     return f"sqlite:///{Path(models).absolute()}/events.db"
 
 
-def create_app(args: AppArgs, *, poll_s: float = 0.5) -> FastAPI:
+def create_app(args: AppArgs, *, poll_s: float = 0.5, numbered: bool = False) -> FastAPI:
     """Return the web application; it loads the active version when it is started.
 
     Parameters
@@ -111,6 +113,8 @@ def create_app(args: AppArgs, *, poll_s: float = 0.5) -> FastAPI:
         Which versions, and what is allowed.
     poll_s
         Seconds between two looks at which version is active.
+    numbered
+        Whoever calls the application puts the request's number on the answer.
     """
     if args.metrics_folder is not None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = args.metrics_folder
@@ -141,7 +145,7 @@ def create_app(args: AppArgs, *, poll_s: float = 0.5) -> FastAPI:
         (GZipMiddleware, {"minimum_size": _GZIP_FROM_BYTES, "compresslevel": _GZIP_LEVEL}),
         (SentPaths, {}),
         (Limits, {"max_body_bytes": args.max_body_bytes, "max_requests": args.max_requests}),
-        (Watch, {"metrics": counted}),
+        (Watch, {"metrics": counted, "numbered": numbered}),
     ):
         app.add_middleware(middleware, **options)
     if args.cors_origins:
@@ -204,7 +208,7 @@ class Server:
         self._args = args
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._args)
+        return create_app(self._args, numbered=True)
 
 
 def build(args: AppArgs | Mapping[str, Any]) -> Application:
@@ -221,8 +225,10 @@ def build(args: AppArgs | Mapping[str, Any]) -> Application:
             "autoscaling_config": AutoscalingConfig(
                 min_replicas=checked.replicas,
                 max_replicas=checked.max_replicas,
-                target_ongoing_requests=8,
+                # Below what a replica takes at once, or refusing would keep it from growing.
+                target_ongoing_requests=min(_BUSY, checked.max_requests / 2),
                 upscale_delay_s=5,
+                downscale_delay_s=60,
             )
         }
     deployment: Any = serve.deployment(serve.ingress()(Server))

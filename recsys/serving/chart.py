@@ -10,6 +10,7 @@ takes seconds.
 from __future__ import annotations
 
 import json
+import logging
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from threading import Lock, Thread
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chart", "Charts"]
 
+_log = logging.getLogger(__name__)
 _MAX_ITEMS = 5_000
 _MAX_SCENES = 12
 _ITEMS_A_SCENE = 60
@@ -80,17 +82,23 @@ class Charts:
         try:
             with threadpool_limits(1):  # requests go on meanwhile, and want the other cores
                 drawn.set_result(self._read(version))
-        except BaseException as error:
+        except Exception as error:
+            with self._lock:  # the next who asks lets it be drawn anew
+                if self._drawing == (version.name, drawn):
+                    self._drawing = None
             drawn.set_exception(error)
 
     def _read(self, version: Version) -> Chart:
         file = f"maps/{version.name}.json"
         try:
             return Chart(**json.loads(self._folder.read(file)))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError):
             chart = draw(version)
+        try:
             self._folder.write(file, json.dumps(asdict(chart)).encode())
-            return chart
+        except OSError as error:  # a disk that is full, or not ours to write
+            _log.warning("%s: the map could not be kept (%s)", file, error)
+        return chart
 
 
 def draw(version: Version) -> Chart:

@@ -27,6 +27,8 @@ def serve_environment(folder: str | Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(128 * 1024),
         # On a busy machine a proxy takes longer than Serve's 5 s to start, and would be killed.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
+        # A proxy that died is missed after three looks; at Serve's 10 s that is half a minute.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # Also what a killed replica left without an answer goes to another one; see haproxy.py.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "5",

@@ -78,12 +78,15 @@ class PrivateEvent(BaseModel):
 
 
 def _privacy(event: Any) -> str:
-    """Tell what an event is: private unless it clearly is not."""
+    """Tell what an event is: private unless it clearly is not.
+
+    In parentheses, because it is no place in a request; see problems.py.
+    """
     if not isinstance(event, dict):
-        return "private" if isinstance(event, PrivateEvent) else "public"
+        return "(private)" if isinstance(event, PrivateEvent) else "(public)"
     clear = (None, False, 0, "", "0", "false", "no")
     told = (event.get(name) for name in PRIVATE)
-    return "public" if all(_plain(value) in clear for value in told) else "private"
+    return "(public)" if all(_plain(value) in clear for value in told) else "(private)"
 
 
 def _plain(value: Any) -> Any:
@@ -95,7 +98,7 @@ def _hashable(value: Any) -> Any:
 
 
 _AnyEvent = Annotated[
-    Annotated[Event, Tag("public")] | Annotated[PrivateEvent, Tag("private")],
+    Annotated[Event, Tag("(public)")] | Annotated[PrivateEvent, Tag("(private)")],
     Discriminator(_privacy),
 ]
 

@@ -1,9 +1,10 @@
 """Start Serve's HAProxy as a server of ours needs it: on loopback, and never at a loss.
 
 Ray Serve 2.60 writes HAProxy's configuration itself. It lets its statistics and metrics listen on
-all interfaces, open to anyone, and answers 500 where no replica can be reached; there is no setting
-for either. Serve does take the program to start, so it is given a launcher that mends the
-configuration and then becomes the real HAProxy.
+all interfaces, open to anyone, answers 500 where no replica can be reached, and 404 to everything
+while a proxy that was started anew has not been told of its replicas; there is no setting for any.
+Serve does take the program to start, so it is given a launcher that mends the configuration and
+then becomes the real HAProxy.
 
 A request that a dying replica left without an answer is sent to another one
 (``RAY_SERVE_HAPROXY_RETRY_ON``). So that it cannot take effect twice, each request is given a
@@ -29,6 +30,8 @@ DELIVERY = "X-Recsys-Delivery"
 
 _FRONTEND = re.compile(r"^frontend http_frontend\n(?:[ \t]+bind .*\n)+", re.MULTILINE)
 _ERROR_FILE = re.compile(r"(\berrorfile 50[234] )\S+")
+# We answer all paths ourselves, so nothing comes here once the proxy knows its replicas.
+_NO_ROUTE = re.compile(r"^(backend default_backend\n\s*http-request return ).*", re.MULTILINE)
 _BODY = (
     b'{"type":"urn:recsys:problem:not-ready","title":"Not ready","status":503,'
     b'"detail":"no replica can be reached at this moment; ask again"}'
@@ -48,8 +51,14 @@ def on_loopback(configuration: str) -> str:
 def mended(configuration: str, unavailable: Path) -> str:
     """Return the configuration on loopback, with numbered requests and our answer to an outage."""
     local = on_loopback(configuration)
-    numbered = _FRONTEND.sub(rf"\g<0>    http-request set-header {DELIVERY} %[uuid]\n", local)
-    return _ERROR_FILE.sub(rf"\g<1>{unavailable}", numbered)
+    numbered = _FRONTEND.sub(
+        rf"\g<0>    http-request set-header {DELIVERY} %[uuid]\n"
+        "    http-request del-header X-Request-ID "
+        "if !{ req.hdr(X-Request-ID) -m reg ^[0-9A-Za-z._-]{1,64}$ }\n",
+        local,
+    )
+    known = _NO_ROUTE.sub(rf"\g<1>status 503 errorfile {unavailable}", numbered)
+    return _ERROR_FILE.sub(rf"\g<1>{unavailable}", known)
 
 
 def write_launcher(folder: Path) -> Path:

@@ -38,11 +38,21 @@ class Watch:
     """Gives each request a number, counts it and writes its line in the access log.
 
     The line holds the pattern of the address, never the address: listeners' ids stay out of logs.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    metrics
+        What counts.
+    numbered
+        The number is put on the answer by whoever calls, as Serve does.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, numbered: bool = False) -> None:
         self._app = app
         self._metrics = metrics
+        self._numbered = numbered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +68,8 @@ class Watch:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
+                if not self._numbered:
+                    headers["X-Request-ID"] = request_id
                 headers.setdefault("X-Content-Type-Options", "nosniff")
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))

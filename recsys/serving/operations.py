@@ -19,6 +19,7 @@ __all__ = ["health", "metrics", "operations"]
 health = APIRouter(prefix="/v1/health", tags=["health"])
 operations = APIRouter(prefix="/v1", tags=["models"])
 metrics = APIRouter(tags=["health"])
+_METRICS = 'recsys_cache_total{result="hit"} 1042.0\n'
 
 
 @health.get("/live", responses={})
@@ -82,7 +83,7 @@ def activate(
     "/metrics",
     dependencies=[Depends(allowed("read"))],
     response_class=PlainTextResponse,
-    responses=documented(401),
+    responses={200: {"content": {"text/plain": {"example": _METRICS}}}, **documented(401)},
 )
 def prometheus(request: Request) -> Response:
     """Give the numbers of this server in Prometheus's text format."""

@@ -18,6 +18,7 @@ invalid-request             422    a parameter or body that cannot mean anything
                                    where
 not-ready                   503    no version could be loaded yet
 store-unavailable           503    the event store is not configured, or does not answer
+storage-unavailable         503    the disk or bucket of the versions is full, or does not answer
 overloaded                  503    too many requests at once; ``Retry-After`` says when
 internal                    500    a bug of ours; the log has the traceback
 =========================== ====== ================================================================
@@ -26,6 +27,7 @@ internal                    500    a bug of ours; the log has the traceback
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -94,6 +96,7 @@ def handle_errors(app: FastAPI) -> None:
         (NotFoundError, _unknown_id),
         (NotReadyError, _not_ready),
         (StoreError, _store_away),
+        (OSError, _disk_away),
         (UnauthorizedError, _unauthorized),
         (ForbiddenError, _forbidden),
         (UsageError, _unusable),
@@ -135,6 +138,14 @@ async def _store_away(_: Request, error: Exception) -> JSONResponse:
     return answer
 
 
+async def _disk_away(request: Request, error: Exception) -> JSONResponse:
+    _log.error("%s %s failed", request.method, pattern_of(request.scope), exc_info=error)
+    detail = "the disk of the versions is full or does not answer; nothing was changed, ask again"
+    answer = problem(503, "storage-unavailable", "Storage unavailable", detail)
+    answer.headers["Retry-After"] = "1"
+    return answer
+
+
 async def _unauthorized(_: Request, error: Exception) -> JSONResponse:
     answer = problem(401, "unauthorized", "Unauthorized", str(error))
     answer.headers["WWW-Authenticate"] = "Bearer"
@@ -159,11 +170,15 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # What was sent is not echoed: it may be long, private, or no valid text at all.
     faults = [
-        {"where": ".".join(map(str, fault["loc"])), "message": str(fault["msg"])}
-        for fault in error.errors()
+        {"where": _where(fault["loc"]), "message": str(fault["msg"])} for fault in error.errors()
     ]
     detail = "; ".join(f"{fault['where']}: {fault['message']}" for fault in faults)
     return problem(422, "invalid-request", "Invalid request", detail, errors=faults)
+
+
+def _where(place: Sequence[str | int]) -> str:
+    """Return a place in a request without what only tells how it was read."""
+    return ".".join(part for part in map(str, place) if not part.startswith("("))
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:

@@ -80,6 +80,8 @@ _SIMILAR = {
 class Health(BaseModel):
     """Whether the server lives or can answer."""
 
+    model_config = example(status="ready")
+
     status: Literal["live", "ready"]
 
 

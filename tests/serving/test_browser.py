@@ -12,6 +12,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from recsys.config import Config
 from recsys.data.world import make_world, synthesise
 from recsys.pipeline import build, read_source
 from recsys.serving.app import AppArgs, create_app
+from recsys.serving.security import KeyRing
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -38,21 +40,13 @@ pytestmark = pytest.mark.skipif(
 PATIENCE_MS = 120_000
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A small world that can be heard, served by uvicorn in this process."""
+@contextmanager
+def answering(folder: Path, *, keys: bool) -> Iterator[str]:
+    """Let uvicorn serve a trained world in this process."""
     import uvicorn
 
-    made = os.environ.get("RECSYS_DEMO")
-    folder = Path(made) if made else tmp_path_factory.mktemp("heard")
-    if not made:
-        world = make_world(folder, seed=0, scale=0.05)
-        synthesise(world, duration_s=1.5, workers=1)
-        config = Config().override(["collaborative.factors=8", "collaborative.iterations=3"])
-        build(read_source(world.dataset), config, LocalBackend(), Models(folder / "models"))
-    app = create_app(
-        AppArgs(require_keys=False, models=str(folder / "models"), dataset=str(folder / "dataset"))
-    )
+    models, dataset = str(folder / "models"), str(folder / "dataset")
+    app = create_app(AppArgs(require_keys=keys, models=models, dataset=dataset))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -63,6 +57,26 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small world that can be heard, trained."""
+    made = os.environ.get("RECSYS_DEMO")
+    folder = Path(made) if made else tmp_path_factory.mktemp("heard")
+    if not made:
+        world = make_world(folder, seed=0, scale=0.05)
+        synthesise(world, duration_s=1.5, workers=1)
+        config = Config().override(["collaborative.factors=8", "collaborative.iterations=3"])
+        build(read_source(world.dataset), config, LocalBackend(), Models(folder / "models"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(world: Path) -> Iterator[str]:
+    """Where that world answers anyone on this machine."""
+    with answering(world, keys=False) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +133,24 @@ def rows(page: Any) -> list[str]:
     return found
 
 
+def wait_for_rows(page: Any, wanted: list[str]) -> None:
+    page.wait_for_function(
+        "wanted => JSON.stringify([...document.querySelectorAll('.row')].map(r => r.dataset.item))"
+        " === wanted",
+        arg=json.dumps(wanted, separators=(",", ":")),
+    )
+
+
 def gone(page: Any, item_id: str) -> None:
     page.locator(f'[data-item="{item_id}"]').wait_for(state="detached")
+
+
+def fits(page: Any) -> None:
+    """Nothing may need sideways scrolling."""
+    width = page.viewport_size["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    sheet = "document.querySelector('dialog[open]')"
+    assert page.evaluate(f"{sheet} ? {sheet}.scrollWidth <= {sheet}.clientWidth : true")
 
 
 def view(page: Any, name: str) -> None:
@@ -157,9 +187,12 @@ def test_sliders_rank_anew_at_once(page: Any) -> None:
         arg=json.dumps(before, separators=(",", ":")),
     )
     assert rows(page) != before
-    assert "Popularity 100 %" in page.locator(".made .bar").get_attribute("title")
+    assert "Popularity 100\N{NO-BREAK SPACE}%" in page.locator(".made .bar").get_attribute("title")
     assert barriers(page) == []
     picture(page, "sliders")
+    page.get_by_role("button", name="All as trained").click()
+    wait_for_rows(page, before)
+    assert page.locator("output[for=weight-popularity]").inner_text() == "as trained"
 
 
 def test_a_slider_moves_by_keyboard(page: Any) -> None:
@@ -184,6 +217,35 @@ def test_like_and_skip_change_the_list(page: Any) -> None:
     view(page, "Right now")
     page.wait_for_selector("#mix .row")
     assert not {first, second} & set(rows(page)), "the server remembers"
+
+
+@pytest.mark.parametrize("name", ["Discover Weekly", "Right now"])
+def test_who_skips_by_keyboard_keeps_their_place(page: Any, name: str) -> None:
+    page.get_by_role("switch").check()
+    view(page, name)
+    page.wait_for_selector("#mix .row" if name == "Right now" else ".row")
+    before = rows(page)
+    page.locator(".row").nth(1).get_by_role("button", name=re.compile("^Skip")).focus()
+    page.keyboard.press("Enter")
+    gone(page, before[1])
+    held = "document.activeElement.closest('.row')?.dataset.item"
+    page.wait_for_function(f"{held} === {json.dumps(before[2])}")
+    assert page.evaluate("document.activeElement.dataset.deed") == "skip"
+
+
+def test_a_server_that_is_away_is_told_and_asked_again(page: Any) -> None:
+    page.context.set_offline(True)
+    page.locator(".row h3 button").first.click()
+    toast = page.locator(".toast")
+    toast.wait_for()
+    assert "The server does not answer" in toast.inner_text()
+    view(page, "Right now")
+    page.wait_for_selector(".notice")
+    assert "The server does not answer" in page.locator(".notice").inner_text()
+    assert barriers(page) == []
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector("#mix .row")
 
 
 def test_a_private_session_leaves_the_server_as_it_was(page: Any) -> None:
@@ -242,6 +304,15 @@ def test_an_item_has_a_profile_and_neighbours_by_each_model(page: Any) -> None:
         page.wait_for_selector("dialog .near li")
         assert tab.get_attribute("aria-pressed") == "true"
     assert sheet.get_by_role("heading", name="Why it is in the list").count() == 1
+    about = page.request.get(page.url.partition("#")[0] + f"v1/items/{rows(page)[0]}").json()
+    said = sheet.locator(".cloud li").all_inner_texts()
+    assert said == [one["term"] for one in about["terms"]][:12] and said
+    facts = dict(zip(*(sheet.locator(f".facts {tag}").all_inner_texts() for tag in ("dt", "dd"))))
+    heard = about["descriptors"]
+    assert facts["Key"] == f"{heard['key']} {heard['mode']}"
+    assert facts["Metre"] == heard["time_signature"]
+    assert facts["Tempo"] == f"{heard['tempo_bpm']:.0f} BPM"
+    assert facts["Loudness"] == f"{heard['loudness_lufs']:.1f} LUFS"
     assert barriers(page) == []
     picture(page, "item")
     page.keyboard.press("Escape")
@@ -258,6 +329,8 @@ def test_an_artist_has_a_table_of_terms(page: Any) -> None:
     assert numbers == sorted(numbers, reverse=True)
     assert barriers(page) == []
     picture(page, "artist")
+    page.set_viewport_size({"width": 320, "height": 640})
+    fits(page)
 
 
 def test_a_radio_goes_on_from_an_item_and_from_an_artist(page: Any) -> None:
@@ -288,6 +361,63 @@ def test_a_clip_plays(page: Any) -> None:
     page.wait_for_function("() => document.querySelector('#audio').duration > 1")
     assert page.locator("#player").is_visible()
     assert page.locator("#playing").inner_text()
+    held = page.locator(".row").nth(place).locator("[data-plays]")
+    page.wait_for_selector(".row [data-plays].on")
+    assert re.match("Pause", page.locator(".row .on").get_attribute("aria-label"))
+    page.get_by_role("button", name="Close the player").click()
+    page.locator("#player").wait_for(state="hidden")
+    assert re.match("Play", held.get_attribute("aria-label"))
+    assert held.evaluate("node => node === document.activeElement")
+
+
+def test_a_key_is_asked_for_and_opens_the_page(chromium: Any, world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "models", tmp_path / "models")
+    (tmp_path / "dataset").symlink_to(world / "dataset")
+    (tmp_path / "audio").symlink_to(world / "audio")
+    key = KeyRing(Models(tmp_path / "models").folder).create("page", ["read"])
+    context = chromium.new_context(viewport={"width": 375, "height": 740})
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    with answering(tmp_path, keys=True) as address:
+        page.goto(address)
+        for given in ("recsys_nonsense", key):
+            page.get_by_label("API key").fill(given)
+            assert barriers(page) == []
+            with page.expect_response("**/v1/users?*"):
+                page.get_by_role("button", name="Use it").click()
+        page.wait_for_selector(".row")
+        with page.expect_response("**/audio") as answered:
+            page.get_by_role("button", name=re.compile("^Play")).first.click()
+        assert answered.value.status in (200, 404), "a clip is asked for with the key"
+        page.get_by_role("button", name=re.compile("^Like")).first.click()
+        page.locator(".toast", has_text="this key has not the scope write").wait_for()
+        context.close()
+
+
+def test_what_cannot_be_heard_is_told(page: Any) -> None:
+    page.evaluate("() => { play('no such item', 'Nothing', null); }")
+    page.wait_for_selector(".toast")
+    assert page.locator(".toast").inner_text() == "There is no recording of this one"
+    assert page.locator("#player").is_hidden()
+    assert barriers(page) == []
+
+
+@pytest.mark.parametrize("size", [(1200, 800), (375, 740)])
+def test_the_player_leaves_the_map_in_sight(page: Any, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    view(page, "Map")
+    canvas = page.locator("canvas")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".chosen .near li")
+    page.keyboard.press("Enter")
+    page.locator("#player").wait_for()
+    page.wait_for_function(
+        """() => document.querySelector('canvas').getBoundingClientRect().bottom
+            <= document.querySelector('#player').getBoundingClientRect().top"""
+    )
+    assert canvas.bounding_box()["height"] > 200
+    picture(page, f"map-{size[0]}")
 
 
 def test_the_map_zooms_and_is_walked(page: Any) -> None:
@@ -320,10 +450,11 @@ def test_the_map_zooms_and_is_walked(page: Any) -> None:
     picture(page, "map")
 
 
-def test_a_click_on_the_map_plays_and_shows_neighbours(page: Any) -> None:
+def spots_of(page: Any) -> list[dict[str, Any]]:
+    """Open the map and return where each item is drawn."""
     view(page, "Map")
     page.locator("canvas").wait_for()
-    spots = page.evaluate(
+    found: list[dict[str, Any]] = page.evaluate(
         """async () => {
             const chart = await (await fetch('/v1/map')).json();
             const canvas = document.querySelector('canvas');
@@ -333,6 +464,28 @@ def test_a_click_on_the_map_plays_and_shows_neighbours(page: Any) -> None:
                 {title: one.title, x: x + one.x * side, y: y + one.y * side}));
         }"""
     )
+    return found
+
+
+def test_the_map_follows_wheel_and_hand(page: Any) -> None:
+    spots = spots_of(page)
+    canvas, tip = page.locator("canvas"), page.locator(".tip")
+    canvas.hover(position={"x": spots[0]["x"], "y": spots[0]["y"]})
+    tip.wait_for()
+    assert any(tip.inner_text().startswith(spot["title"]) for spot in spots)
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("document.querySelector('canvas').dataset.zoom === '1.20'")
+    before = canvas.evaluate("node => node.toDataURL()")
+    box = canvas.bounding_box()
+    page.mouse.down()
+    page.mouse.move(box["x"] + spots[0]["x"] + 60, box["y"] + spots[0]["y"] + 40, steps=4)
+    page.mouse.up()
+    assert canvas.evaluate("node => node.toDataURL()") != before
+    assert page.locator("#player").is_hidden(), "moving the map plays nothing"
+
+
+def test_a_click_on_the_map_plays_and_shows_neighbours(page: Any) -> None:
+    spots = spots_of(page)
     with page.expect_response("**/audio"):
         page.locator("canvas").click(position={"x": spots[0]["x"], "y": spots[0]["y"]})
     page.wait_for_selector(".notice .near li")
@@ -358,10 +511,22 @@ def test_dark_and_light_on_a_phone(chromium: Any, address: str, scheme: str) -> 
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector(".row")
-    width = page.evaluate("document.documentElement.scrollWidth")
-    assert width <= 375, "nothing may need sideways scrolling"
+    field = page.get_by_label("Listener", exact=True)
+    assert field.evaluate("node => node.scrollWidth <= node.clientWidth"), "an id is read whole"
+    assert field.bounding_box()["width"] > 160
+    fits(page)
     assert barriers(page) == []
     picture(page, f"phone-{scheme}")
+    page.locator(".row h3 button").first.click()
+    page.wait_for_selector("dialog .near li")
+    fits(page)
+    assert barriers(page) == []
+    page.keyboard.press("Escape")
+    for name, part in (("Right now", "#mix .row"), ("New listener", "#liked"), ("Map", "canvas")):
+        view(page, name)
+        page.wait_for_selector(part)
+        fits(page)
+        assert barriers(page) == []
     page.goto(address + "/docs")
     page.wait_for_selector("details")
     assert barriers(page) == []

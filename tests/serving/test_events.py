@@ -131,6 +131,8 @@ def test_an_unusable_event_keeps_the_whole_request_out(
     answer = client.post("/v1/events", json=[good, event])
     assert answer.status_code == 422, answer.text
     assert told in answer.json()["detail"]
+    # Of several events the place is told, without how it was read.
+    assert {fault["where"] for fault in answer.json().get("errors", [])} <= {f"body.1.{told}"}
     assert client.get("/v1/users/somebody-unheard-of/recommendations").status_code == 404
 
 

@@ -13,9 +13,10 @@ from recsys.bundle import Models
 from recsys.data.dataset import Dataset
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.serving.app import AppArgs, create_app
-from recsys.serving.chart import draw
+from recsys.serving.chart import Charts, draw
 from recsys.serving.clips import Clips
 from recsys.serving.live import Version
+from recsys.storage import Folder
 
 
 @pytest.fixture
@@ -72,6 +73,12 @@ def test_what_is_alike_lies_together(models: Models) -> None:
     assert neighbours.mean() > cosines.mean() + 0.04
     again = draw(version)
     assert (again.x, again.scene) == (chart.x, chart.scene)
+
+
+def test_a_map_that_cannot_be_kept_is_shown_all_the_same(models: Models, tmp_path: Path) -> None:
+    (tmp_path / "maps").write_text("a file where the folder should be")
+    version = Version.load(models.open())
+    assert Charts(Folder(tmp_path)).of(version, patience_s=120).item_ids
 
 
 def test_the_map_is_drawn_once_and_kept(models: Models, tmp_path: Path) -> None:

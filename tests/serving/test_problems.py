@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +14,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recsys.bundle import Models
+from recsys.serving.app import AppArgs, create_app
 from recsys.serving.problems import Problem
 
 
@@ -138,6 +142,22 @@ def test_what_was_sent_is_not_echoed_by_validation(client: TestClient) -> None:
 def test_unknown_addresses_and_methods(client: TestClient) -> None:
     problem(client.get("/v2/nothing"), 404, "no-such-route")
     problem(client.delete("/v1/search"), 405, "method-not-allowed")
+
+
+def test_a_disk_that_takes_nothing_is_told_and_asked_again(
+    models: Models, user: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(models.folder.path, folder, ignore=shutil.ignore_patterns("weekly"))
+    (folder / "weekly").write_text("where a folder must be made")
+    path = f"/v1/users/{user}/discover-weekly"
+    args = AppArgs(require_keys=False, models=str(folder))
+    with TestClient(create_app(args), raise_server_exceptions=False) as client:
+        answer = client.get(path)
+        assert str(folder) not in problem(answer, 503, "storage-unavailable")["detail"]
+        assert answer.headers["retry-after"] == "1"
+        (folder / "weekly").unlink()
+        assert client.get(path).status_code == 200
 
 
 def test_a_fault_of_ours_hides_its_insides(app: FastAPI) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -28,6 +29,17 @@ from recsys.serving.local import serve_models
 ROOT = Path(__file__).parents[2]
 ODD_ID = "a/b 🎵/similar?x=1#é"
 ENDED_S = 60
+CALL = """
+import sys, grpc
+from ray.serve.generated import serve_pb2, serve_pb2_grpc
+for port in sys.argv[1:]:
+    stub = serve_pb2_grpc.ASGIServiceStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
+    try:
+        stub.HandleRequest(serve_pb2.ASGIRequest(pickled_request_metadata=b"x"), timeout=30)
+    except grpc.RpcError as error:
+        print(error.code().name)
+"""
+"""Calls a replica as another replica would, without the token."""
 
 
 @pytest.fixture
@@ -37,15 +49,15 @@ def server(models: Models, start_server: Any) -> Iterator[tuple[subprocess.Popen
         yield server
 
 
-def listening_anywhere() -> set[int]:
+def listening_anywhere() -> dict[int, int]:
     """Return the TCP ports of this machine that listen on all interfaces, by inode."""
-    found = set()
+    found = {}
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             address, state, inode = fields[1].rsplit(":", 1)[0], fields[3], fields[9]
             if state == "0A" and set(address) == {"0"}:
-                found.add(int(inode))
+                found[int(inode)] = int(fields[1].rsplit(":", 1)[1], 16)
     return found
 
 
@@ -82,9 +94,28 @@ def test_a_real_server_answers_and_ends_cleanly(
     with urlopen(address, timeout=30) as page:
         assert b"Discover Weekly" in page.read()
 
-    proxy = sockets_of("haproxy", os.getsid(process.pid))
+    for given in ("my-1", "not a number", ""):
+        request = Request(f"{address}/v1/health/live", headers={"X-Request-ID": given})
+        with urlopen(request, timeout=30) as answer:
+            (number,) = answer.headers.get_all("X-Request-ID")
+        assert number == given if given == "my-1" else re.fullmatch(r"[0-9a-f-]{32,36}", number)
+
+    session = os.getsid(process.pid)
+    ports = listening_anywhere()
+    own = [ports[inode] for inode in sockets_of("ray::ServeRepli", session) if inode in ports]
+    assert own, "Ray's own port of a replica is open; so it must want the token"
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CALL, *map(str, own)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "UNAUTHENTICATED" in told.stdout, told
+    assert set(told.stdout.split()) <= {"UNAUTHENTICATED", "UNIMPLEMENTED"}, told
+
+    proxy = sockets_of("haproxy", session)
     assert proxy, "HAProxy must be running"
-    assert not proxy & listening_anywhere(), "HAProxy must listen on loopback only"
+    assert not proxy & set(ports), "HAProxy must listen on loopback only"
 
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(ENDED_S) == 0
@@ -132,11 +163,17 @@ def test_haproxy_numbers_requests_and_answers_an_outage() -> None:
     configuration = (
         "defaults\n    errorfile 502 /tmp/500.http\n    errorfile 503 /tmp/500.http\n"
         "frontend http_frontend\n    bind 127.0.0.1:8000\n    log global\n"
+        "backend default_backend\n"
+        '    http-request return status 404 content-type text/plain lf-string "not found"\n'
     )
     assert mended(configuration, Path("/x/unavailable.http")) == (
         "defaults\n    errorfile 502 /x/unavailable.http\n    errorfile 503 /x/unavailable.http\n"
         "frontend http_frontend\n    bind 127.0.0.1:8000\n"
-        "    http-request set-header X-Recsys-Delivery %[uuid]\n    log global\n"
+        "    http-request set-header X-Recsys-Delivery %[uuid]\n"
+        "    http-request del-header X-Request-ID "
+        "if !{ req.hdr(X-Request-ID) -m reg ^[0-9A-Za-z._-]{1,64}$ }\n    log global\n"
+        "backend default_backend\n"
+        "    http-request return status 503 errorfile /x/unavailable.http\n"
     )
 
 
@@ -165,6 +202,8 @@ def test_serve_config_is_what_ray_accepts() -> None:
         "grows = build(args)._bound_deployment._deployment_config.autoscaling_config\n"
         "assert (grows.min_replicas, grows.max_replicas) == (2, 5), grows\n"
         "assert made._deployment_config.autoscaling_config is None\n"
+        "grows = build(args | {'max_requests': 4})._bound_deployment._deployment_config\n"
+        "assert grows.autoscaling_config.target_ongoing_requests == 2, 'below what is refused'\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120

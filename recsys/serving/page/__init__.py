@@ -34,7 +34,7 @@ class _Page:
         return HTMLResponse(self.html, headers=self.headers)
 
 
-_SCRIPTS = ("art", "server", "signals", "listener", "radio", "details", "atlas", "page")
+_SCRIPTS = ("art", "server", "signals", "listener", "player", "radio", "details", "atlas", "page")
 """The parts of the page's script, in the order in which they rest on each other."""
 
 

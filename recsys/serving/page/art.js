@@ -1,4 +1,4 @@
-/* Elements and cover art: a picture that only depends on who and what. */
+/* Elements, signs, and cover art. */
 const $ = id => document.getElementById(id);
 
 /* Elements are made, never parsed: no title or name can become markup. */
@@ -9,6 +9,28 @@ function el(tag, properties = {}, ...children) {
   }
   node.append(...children.filter(child => child !== null && child !== undefined));
   return node;
+}
+
+function svg(tag, attributes) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+/* Signs are drawn, because a font may show them as coloured emoji. */
+const SIGNS = {
+  play: "M8 5v14l11-7z",
+  pause: "M7 5h4v14H7zM13 5h4v14h-4z",
+  heart: "M12 20.5S3.5 15.4 3.5 9.3A4.8 4.8 0 0 1 12 6.6a4.8 4.8 0 0 1 8.5 2.7c0 6.1-8.5 11.2-8.5 11.2z",
+  cross: "M6 6l12 12M18 6L6 18",
+  plus: "M12 5v14M5 12h14",
+  minus: "M5 12h14",
+  shuffle: "M3 7h4l9 10h5M3 17h4l2.5-2.8M13.5 9.8 16 7h5M18.5 4.5 21 7l-2.5 2.5M18.5 14.5 21 17l-2.5 2.5",
+};
+function sign(name) {
+  const picture = svg("svg", {viewBox: "0 0 24 24", "aria-hidden": "true", class: `sign ${name}`});
+  picture.append(svg("path", {d: SIGNS[name]}));
+  return picture;
 }
 
 /* ---------- cover art: a picture that only depends on who and what ---------- */
@@ -25,11 +47,6 @@ function randomFrom(text) {  // xmur3 seeds mulberry32
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
-}
-function svg(tag, attributes) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  return node;
 }
 const hueOf = text => Math.floor(randomFrom("hue " + text)() * 360);
 const MOTIFS = [

@@ -1,11 +1,11 @@
-/* Sheets over the page: an item's profile, an artist's terms; and the player. */
+/* Sheets over the page: an item's profile, an artist's terms. */
 const when = text => new Date(text).toLocaleDateString(undefined, {year: "numeric", month: "long", day: "numeric", timeZone: "UTC"});
 const length = s => `${Math.floor(s / 60)}:${String(Math.round(s % 60)).padStart(2, "0")}`;
 function sheet(title, by, picture, ...parts) {
   const dialog = $("details");
-  const close = button("✕", () => dialog.close(), "close", {"aria-label": "Close"});
-  dialog.replaceChildren(el("div", {className: "sheet"},
-    el("div", {className: "sheet-head"}, picture, el("div", {}, el("h2", {id: "details-title"}, title), ...by), close), ...parts));
+  const close = button(sign("cross"), () => dialog.close(), "close", {"aria-label": "Close"});
+  dialog.replaceChildren(el("div", {className: "sheet"}, close,
+    el("div", {className: "sheet-head"}, picture, el("div", {}, el("h2", {id: "details-title"}, title), ...by)), ...parts));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   close.focus();
@@ -46,22 +46,21 @@ function neighbours(id, models) {
 async function show(id, listed) {
   try {
     const about = await ask(item(id));
-    const maker = about.artist ? await ask(artist(about.artist.artist_id)) : null;
+    const maker = about.artist;
     const facts = [about.kind, about.duration_s ? length(about.duration_s) : null,
       about.released_at ? when(about.released_at) : null,
       `${about.listeners.toLocaleString()} ${about.listeners === 1 ? "listener" : "listeners"}`, ...about.labels].filter(Boolean);
     sheet(about.title ?? id,
       [maker ? el("p", {}, button(maker.name, () => showArtist(maker.artist_id), "link")) : null,
         el("p", {className: "by"}, facts.join(" · ")),
-        el("p", {className: "chips"}, button("▶ Play", () => play(id, about.title ?? id, maker?.name)),
+        el("p", {className: "chips"}, playButton(id, about.title ?? id, maker?.name, true),
           button("Radio", () => tune({seeds: [id], name: about.title ?? id}), "chip", {"aria-label": `Radio from ${about.title ?? id}`}))],
       cover(id, maker?.name ?? id),
       listed?.reasons.length ? part("Why it is in the list", bar(shares(listed.signals)),
         el("p", {className: "by"}, sentence(shares(listed.signals))),
         el("ul", {className: "reasons"}, ...listed.reasons.map(reason => el("li", {}, reason)))) : null,
       profile(about.descriptors),
-      maker?.terms.length ? part(`What is said of ${maker.name}`,
-        el("ul", {className: "cloud"}, ...maker.terms.slice(0, 12).map(one => el("li", {}, one.term)))) : null,
+      about.terms.length ? part("What is said of it", el("ul", {className: "cloud"}, ...about.terms.slice(0, 12).map(one => el("li", {}, one.term)))) : null,
       neighbours(id, about.models));
   } catch (problem) { told(problem); }
 }
@@ -86,22 +85,3 @@ async function showArtist(id) {
   } catch (problem) { told(problem); }
 }
 $("details").addEventListener("click", event => { if (event.target === $("details")) $("details").close(); });
-
-/* A clip is fetched as a whole, because an audio element cannot send a key. */
-let clip;
-async function play(id, title, by) {
-  try {
-    const sound = await (await reach(item(id) + "/audio")).blob();
-    URL.revokeObjectURL(clip);
-    clip = URL.createObjectURL(sound);
-    $("playing").textContent = by ? `${title} by ${by}` : title;
-    $("audio").src = clip;
-    $("player").hidden = false;
-    $("details").close();
-    await $("audio").play();
-    $("said").textContent = `Playing ${title}.`;
-  } catch (problem) {
-    if (problem instanceof DOMException) return;  // a browser that wants a click on its own control
-    told({title: "No clip of this one", detail: problem.detail ?? ""});
-  }
-}

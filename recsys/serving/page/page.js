@@ -11,12 +11,9 @@ async function render() {
     view.replaceChildren(...parts);
     document.title = {week: `Discover Weekly for ${state.id}`, now: `Right now for ${state.id}`, new: "A new listener", map: "The map", radio: `Radio from ${state.radio?.name}`}[state.view];
     const n = view.querySelectorAll(".row").length;
-    $("said").textContent = n ? `${n} recommendations for ${state.id}.` : document.title;
+    say(n ? `${document.title}: ${n} pieces.` : document.title);
   } catch (problem) {
-    if (turn !== latest) return;
-    if (problem instanceof Error) throw problem;
-    view.replaceChildren(fault(problem));
-    told(problem);
+    if (turn === latest) view.replaceChildren(fault(problem, render));
   } finally {
     if (turn === latest) view.className = "";
   }
@@ -34,13 +31,14 @@ function go(id) {
 }
 let known = [];
 $("picker").addEventListener("submit", event => { event.preventDefault(); go($("listener").value); });
+$("other").prepend(sign("shuffle"));
 $("other").addEventListener("click", () => {
   const others = known.filter(id => id !== state.id);
   if (others.length) go(others[Math.floor(Math.random() * others.length)]);
 });
 for (const tab of $("tabs").children) tab.addEventListener("click", () => { state.view = tab.dataset.view; render(); });
 $("private").addEventListener("change", () => {
-  $("said").textContent = isPrivate() ? "Private session: what you do is kept nowhere." : "What you do counts again.";
+  say(isPrivate() ? "Private session: what you do is kept nowhere." : "What you do counts again.");
 });
 addEventListener("hashchange", () => { if (location.hash.startsWith("#/")) { $("details").close(); turnTo(wanted()); } });
 async function begin() {
@@ -53,9 +51,7 @@ async function begin() {
     const models = await ask("/v1/models");
     $("served").textContent = `${page.total.toLocaleString()} listeners · version ${models.serving}`;
   } catch (problem) {
-    if (problem instanceof Error) throw problem;
-    $("view").replaceChildren(fault(problem));
-    told(problem);
+    $("view").replaceChildren(fault(problem, begin));
   }
 }
 begin();

@@ -7,7 +7,7 @@ async function radio() {
   document.documentElement.style.setProperty("--hue", hueOf("radio " + name));
   return [hero("Radio", "From here on", ["From ", el("b", {}, name), ": what is like it, by listening, words and sound, in small steps of key and tempo."],
     "radio " + name, "on air", [link("m3u", "Save as M3U"), link("jspf", "Save as JSPF")]),
-    ...(items.length ? [made(items), rows(items)] : [nothing()])];
+    ...(items.length ? [made(items), rows(items)] : [nothing("Nothing goes on from here")])];
 }
 function tune(from) {
   Object.assign(state, {radio: from, view: "radio"});

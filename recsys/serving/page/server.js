@@ -18,17 +18,27 @@ const user = id => "/v1/users/" + encodeURIComponent(id);
 const item = id => "/v1/items/" + encodeURIComponent(id);
 const artist = id => "/v1/artists/" + encodeURIComponent(id);
 
-/* Tells a problem where it may be read and heard; a fault of this page stays a fault. */
+/* What happened, for those who listen to the page. */
+const say = text => { $("said").textContent = text; };
+const inWords = problem => [problem.title, problem.detail].filter(Boolean).join(". ");
+/* Tells a problem where it is seen and heard, over an open sheet too; a fault of this page stays a fault. */
 function told(problem) {
   if (problem instanceof Error) throw problem;
-  $("said").textContent = `${problem.title}. ${problem.detail}`;
+  document.querySelector(".toast")?.remove();
+  const toast = el("p", {className: "toast", role: "alert"}, inWords(problem));
+  ($("details").open ? $("details") : document.body).append(toast);
+  setTimeout(() => toast.remove(), 8000);
 }
-function fault(problem) {
+/* The same in place of what was asked for. */
+function fault(problem, again) {
+  if (problem instanceof Error) throw problem;
+  say(inWords(problem));
   const chips = (problem.nearest ?? []).map(id => button(id, () => go(id), "chip"));
   return el("section", {className: "notice"},
     el("h2", {}, problem.title ?? "Something went wrong"), el("p", {}, problem.detail ?? ""),
     chips.length ? el("div", {className: "chips", role: "group", "aria-label": "Nearest known listeners"}, ...chips) : null,
-    problem.status === 401 ? keyForm() : null);
+    problem.status === 401 ? keyForm() : null,
+    problem.status === undefined || problem.status >= 500 ? button("Try again", again) : null);
 }
 function keyForm() {
   const field = el("input", {type: "password", id: "key", autocomplete: "off"});
@@ -41,7 +51,7 @@ function keyForm() {
   return form;
 }
 function button(text, onclick, className = "chip", more = {}) {
-  const node = el("button", {type: "button", className, ...more}, text);
+  const node = el("button", {type: "button", className, ...more}, ...[text].flat());
   node.addEventListener("click", onclick);
   return node;
 }

@@ -17,7 +17,7 @@ function shares(signals) {
   return Object.entries(signals).map(([name, part]) => [name, total ? Math.max(part, 0) / total : 0])
     .filter(([, share]) => share > 0.004);
 }
-const percent = share => Math.round(share * 100) + " %";
+const percent = share => Math.round(share * 100) + "\u00a0%";
 const sentence = parts => parts.map(([name, share]) => `${SIGNALS[name] ?? name} ${percent(share)}`).join(", ");
 function bar(parts) {
   const node = el("div", {className: "bar", title: sentence(parts), "aria-hidden": "true"});
@@ -55,5 +55,14 @@ function sliders(names, weights, onchange) {
     });
     field.append(el("label", {htmlFor: slider.id}, SIGNALS[name] ?? name, said, slider));
   }
+  const back = button("All as trained", () => {
+    for (const name of names) {
+      delete weights[name];
+      field.querySelector(`#weight-${name}`).value = 1;
+      field.querySelector(`output[for=weight-${name}]`).textContent = "as trained";
+    }
+    onchange();
+  });
+  field.append(back);
   return field;
 }

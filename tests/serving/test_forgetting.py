@@ -13,7 +13,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
-from recsys.bundle import Models
+from recsys.bundle import Models, write_block
 from recsys.config import Config
 from recsys.data.arrays import Texts, read_csr, write_csr
 from recsys.data.dataset import Dataset
@@ -163,3 +163,33 @@ def test_lists_of_a_deleted_listener_go_and_other_owners_keep_theirs(tmp_path: P
     )
     assert forgetting.forget_in(models, version, {tombstone("bob")}) == 0
     models.verify()
+
+
+def test_what_lies_beside_a_listener_stays_beside_them(tmp_path: Path) -> None:
+    """Rows in several blocks, and values beside the entries of a matrix."""
+    models = Models(tmp_path)
+    writer = models.write()
+    users = ["ann", "bob", "cyd", "dan", "eve"]
+    writer.add_ids("catalogue/users", Ids.from_strings(users, kind="user"))
+    folder, factors = models.folder, np.arange(10, dtype=np.float32).reshape(5, 2)
+    blocks = [write_block(folder, factors[:2]), write_block(folder, factors[2:4])]
+    writer.add_blocks("collaborative/user_factors", [*blocks, write_block(folder, factors[4:])])
+    writer.add("collaborative/user_biases", np.arange(5, dtype=np.float32))
+    plays = csr_array(np.array([[1, 2], [0, 3], [4, 5], [0, 0], [6, 0]], np.float32))
+    write_csr(writer, "interactions/plays", plays)
+    writer.add("interactions/streamed", 10 * plays.data)
+    writer.add("interactions/last_played", (100 * plays.data).astype(np.int64))
+    writer.note(counts={"users": 5, "items": 2})
+    version = writer.commit()
+
+    assert forgetting.forget_in(models, version, {tombstone("bob"), tombstone("eve")}) == 2
+    bundle, kept = models.open(version), [0, 2, 3]
+    assert list(bundle.ids("catalogue/users", kind="user")) == ["ann", "cyd", "dan"]
+    np.testing.assert_array_equal(bundle.array("collaborative/user_factors"), factors[kept])
+    assert bundle.arrays["collaborative/user_factors"][1] == blocks[1]
+    assert bundle.array("collaborative/user_biases").tolist() == kept
+    after = read_csr(bundle, "interactions/plays")
+    np.testing.assert_array_equal(after.toarray(), plays.toarray()[kept])
+    np.testing.assert_array_equal(bundle.array("interactions/streamed"), 10 * after.data)
+    np.testing.assert_array_equal(bundle.array("interactions/last_played"), 100 * after.data)
+    assert bundle.facts["counts"] == {"users": 3, "items": 2}

@@ -48,9 +48,9 @@ def greedy(row: list[int], k: int, cap: int) -> list[int]:
 def test_agrees_with_the_greedy_twin(rows, k, cap):
     lists = rerank(blend_of(rows), k, recording=RECORDING, artist=ARTIST, max_per_artist=cap)
     found = lists.padded(len(rows), k)[0]
-    assert [[i for i in row if i >= 0] for row in found.tolist()] == [
-        greedy(row, k, cap) for row in rows
-    ]
+    wanted = [greedy(row, k, cap) for row in rows]
+    assert [[i for i in row if i >= 0] for row in found.tolist()] == wanted
+    assert len(lists) == sum(map(len, wanted))
 
 
 def test_an_unknown_artist_is_never_capped():

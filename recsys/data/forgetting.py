@@ -63,9 +63,9 @@ def _count(dataset: Dataset, part: Part, tombstones: Collection[str]) -> int:
     if column is None:
         return 0
     with dataset.folder.filesystem.open_input_file(dataset.folder.locate(part.file)) as file:
-        stored = pq.ParquetFile(file, read_dictionary=[column])
-        if column not in stored.schema_arrow.names:
+        if column not in pq.read_schema(file).names:  # from before the table had it
             return 0
+        stored = pq.ParquetFile(file, read_dictionary=[column])
         batches = stored.iter_batches(columns=[column])
         return sum(int(buried(batch.column(0), tombstones).sum()) for batch in batches)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.dataset import Dataset
@@ -66,6 +67,23 @@ def test_only_files_that_name_the_listener_are_written_anew(dataset: Dataset) ->
     assert not names_listener(dataset, "ann") and names_listener(dataset, "annie")
     assert dataset.read("items", ["item_id"])["item_id"].to_pylist() == ["ann", "i"]
     assert forget_rows(dataset) == 0
+
+
+def test_a_part_of_many_row_groups_is_counted_in_whole(dataset: Dataset) -> None:
+    append(dataset, [*["ann"] * 70_000, "bob"] * 2, "long")
+    assert forget(dataset, "ann") == 140_000 + 4
+    assert dataset.count("events") == 2 + 2 + 2
+
+
+def test_a_part_from_before_its_listeners_had_a_column_is_left_alone(dataset: Dataset) -> None:
+    with dataset.transaction() as transaction:
+        lists = pa.table({"collection_id": ["c"], "title": ["ann"], "item_ids": [["i"]]})
+        transaction.append("collections", [lists], source="lists", fingerprint="lists")
+    (part,) = (part for part in dataset.parts if part.table == "collections")
+    place = Path(dataset.folder.root, part.file)
+    pq.write_table(pq.read_table(place).drop_columns(["owner_id"]), place)
+    assert forget(dataset, "ann") == 4
+    assert dataset.read("collections", ["title"])["title"].to_pylist() == ["ann"]
 
 
 def test_an_import_that_was_rewritten_still_changes_nothing(dataset: Dataset) -> None:

@@ -37,6 +37,16 @@ def test_ratings_are_between_0_and_100_stars(stars, fine):
     assert (fault(value=stars, kind="rating") is None) is fine
 
 
+def test_of_several_faults_the_first_is_told_and_good_rows_have_none():
+    checked = judge(
+        "events",
+        user_id=["u", "bell\a", "u"],
+        item_id=["i", "bell\a", "i"],
+        kind=["stream", "nonsense", "save"],
+    )
+    assert list(checked.reasons) == [1] and checked.reasons[1].startswith("user_id: ")
+
+
 @pytest.mark.parametrize(
     ("at", "rule"),
     [

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsys.audio.training import unpacked
+from recsys.audio.answers import unpacked
 from recsys.bundle import Bundle, Models
 from recsys.cli import main
 from recsys.collaborative.curvature import Curvature

@@ -142,26 +142,35 @@ def test_ids_are_buried_by_their_hash() -> None:
     assert buried(encoded, {tombstone("a")}).tolist() == [False, True, False]
 
 
-def test_lists_of_a_deleted_listener_go_and_other_owners_keep_theirs(tmp_path: Path) -> None:
-    models = Models(tmp_path)
+@pytest.mark.parametrize("gone", ["ann", "bob", "cyd"])
+def test_lists_of_a_deleted_listener_go_and_other_owners_keep_theirs(
+    tmp_path: Path, gone: str
+) -> None:
+    models, users = Models(tmp_path), ["ann", "bob", "cyd"]
     writer = models.write()
-    writer.add_ids("catalogue/users", Ids.from_strings(["ann", "bob", "cyd"], kind="user"))
-    writer.add("collections/owner", np.array([1, -1, 2, 0, -2], np.int32))
-    titles = pa.array(["bob's", "editor's", "cyd's", None, "stranger's"])
-    Texts.from_arrow(titles).write(writer, "collections/titles")
+    writer.add_ids("catalogue/users", Ids.from_strings(users, kind="user"))
+    owners = ["bob", "editor", "cyd", "ann", "stranger"]
+    numbers = {"editor": -1, "stranger": -2}
+    rows = [users.index(owner) if owner in users else numbers[owner] for owner in owners]
+    writer.add("collections/owner", np.array(rows, np.int32))
+    titles = ["bob's", "editor's", "cyd's", None, "stranger's"]
+    Texts.from_arrow(pa.array(titles)).write(writer, "collections/titles")
     items = csr_array(np.array([[1, 0], [0, 1], [1, 1], [1, 0], [0, 0]], np.float32))
     write_csr(writer, "collections/items", items)
     version = writer.commit()
-    assert forgetting.forget_in(models, version, {tombstone("bob")}) == 1
-    bundle = models.open(version)
-    assert list(bundle.ids("catalogue/users", kind="user")) == ["ann", "cyd"]
-    assert bundle.array("collections/owner").tolist() == [-1, 1, 0, -2]
-    kept = Texts.read(bundle, "collections/titles")
-    assert list(kept) == ["editor's", "cyd's", None, "stranger's"]
+    assert forgetting.forget_in(models, version, {tombstone(gone)}) == 1
+    bundle, left = models.open(version), [user for user in users if user != gone]
+    assert list(bundle.ids("catalogue/users", kind="user")) == left
+    kept = [place for place, owner in enumerate(owners) if owner != gone]
+    found = bundle.array("collections/owner").tolist()
+    assert found == [
+        left.index(owners[n]) if owners[n] in left else numbers[owners[n]] for n in kept
+    ]
+    assert list(Texts.read(bundle, "collections/titles")) == [titles[n] for n in kept]
     np.testing.assert_array_equal(
-        read_csr(bundle, "collections/items").toarray(), items.toarray()[1:]
+        read_csr(bundle, "collections/items").toarray(), items.toarray()[kept]
     )
-    assert forgetting.forget_in(models, version, {tombstone("bob")}) == 0
+    assert forgetting.forget_in(models, version, {tombstone(gone)}) == 0
     models.verify()
 
 
@@ -182,9 +191,9 @@ def test_what_lies_beside_a_listener_stays_beside_them(tmp_path: Path) -> None:
     writer.note(counts={"users": 5, "items": 2})
     version = writer.commit()
 
-    assert forgetting.forget_in(models, version, {tombstone("bob"), tombstone("eve")}) == 2
-    bundle, kept = models.open(version), [0, 2, 3]
-    assert list(bundle.ids("catalogue/users", kind="user")) == ["ann", "cyd", "dan"]
+    assert forgetting.forget_in(models, version, {tombstone("ann"), tombstone("eve")}) == 2
+    bundle, kept = models.open(version), [1, 2, 3]
+    assert list(bundle.ids("catalogue/users", kind="user")) == ["bob", "cyd", "dan"]
     np.testing.assert_array_equal(bundle.array("collaborative/user_factors"), factors[kept])
     assert bundle.arrays["collaborative/user_factors"][1] == blocks[1]
     assert bundle.array("collaborative/user_biases").tolist() == kept

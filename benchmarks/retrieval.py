@@ -61,12 +61,12 @@ def candidates(vectors, biases, graph, queries):
     long = lambda query: np.append(query, np.float32(1))[None]  # noqa: E731
     exact = ExactIndex(vectors, biases, num_threads=1)
     yield "recsys exact", "", 0.0, lambda q: exact.search(q[None], K)[0][0]
-    for breadth in (100, 150, 250):
+    for spare in (0, 32, 100):
         started = perf_counter()
-        index = ApproximateIndex(vectors, biases, graph=graph, breadth=breadth, num_threads=1)
+        index = ApproximateIndex(vectors, biases, graph=graph, spare=spare, num_threads=1)
         opened = perf_counter() - started
         yield (
-            "recsys approximate", f"breadth {breadth}", opened,
+            "recsys approximate", f"spare {spare}", opened,
             lambda q, i=index: i.search(q[None], K)[0][0],
         )  # fmt: skip
     started = perf_counter()

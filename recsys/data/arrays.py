@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recsys.data.identity import Ids, string_arrays
+from recsys.data.identity import Ids, string_arrays, texts_at
 
 __all__ = ["ArraySink", "ArraySource", "Tags", "Texts", "read_csr", "write_csr"]
 
@@ -61,6 +61,10 @@ class Texts(Sequence[str | None]):
         if not 0 <= row < len(self):
             raise IndexError(row)
         return self.content[self.offsets[row] : self.offsets[row + 1]].tobytes().decode() or None
+
+    def take(self, rows: NDArray[np.integer]) -> list[str | None]:
+        """Return the texts of `rows`."""
+        return [text or None for text in texts_at(self.offsets, self.content, rows)]
 
     def write(self, sink: ArraySink, name: str) -> None:
         """Store under `name`."""

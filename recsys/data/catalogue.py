@@ -92,6 +92,16 @@ class Catalogue:
         """Return an artist's name, or its id where the name is unknown."""
         return self.artist_names[row] or self.artists[row]
 
+    def artists_of(self, items: NDArray[np.integer]) -> list[str | None]:
+        """Return for each item row the name of its artist, None where the artist is unknown."""
+        found: list[str | None] = [None] * len(items)
+        artists = self.item_artist[items]
+        known = np.flatnonzero(artists >= 0)
+        named = self.artist_names.take(artists[known])
+        for place, artist, name in zip(known.tolist(), artists[known].tolist(), named, strict=True):
+            found[place] = name or self.artists[artist]
+        return found
+
     def find_artist(self, text: str) -> int:
         """Return the row of the artist with this id, or with this name in any letter case.
 

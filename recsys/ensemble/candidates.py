@@ -8,8 +8,9 @@ guessed: a zero vector is near nothing. Popularity knows every item and is the l
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numba
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "Listeners",
     "Popularity",
     "Space",
+    "nothing",
     "played_by",
     "positive",
     "rows_of",
@@ -126,9 +128,7 @@ class Space:
         """
         chosen = self._all_known if within is None else within
         rows, scores = self.index.search(queries, k, exclude=exclude, allowed=chosen)
-        lost = scores <= self.above
-        lost |= ~np.asarray(queries.any(axis=1))[:, None]
-        rows[lost], scores[lost] = -1, -np.inf
+        _lose(queries, self.above, rows, scores)
         return rows, scores
 
 
@@ -205,6 +205,21 @@ class Eligible:
 
 
 @numba.njit(nogil=True, cache=True)
+def _lose(
+    queries: NDArray[np.float32],
+    above: float,
+    rows: NDArray[np.int32],
+    scores: NDArray[np.float32],
+) -> None:
+    """Take away what a query found no higher than `above`, and all that a zero query found."""
+    for q in range(len(queries)):
+        asks = np.any(queries[q] != 0)
+        for place in range(rows.shape[1]):
+            if not (asks and scores[q, place] > above):
+                rows[q, place], scores[q, place] = -1, -np.inf
+
+
+@numba.njit(nogil=True, cache=True)
 def _first_unheard(
     within: NDArray[np.int32],
     indptr: NDArray[np.integer],
@@ -228,10 +243,24 @@ def rows_of(matrix: csr_array, rows: NDArray[np.integer]) -> csr_array:
     if len(rows) != 1:
         return matrix[rows]
     start, end = matrix.indptr[rows[0]], matrix.indptr[rows[0] + 1]
-    parts = matrix.data[start:end], matrix.indices[start:end], np.array([0, end - start], np.int32)
-    row = csr_array(parts, shape=(1, matrix.shape[1]))
+    # To make a matrix of its parts costs seven times as much: scipy looks at all of them again.
+    row = copy(_template(matrix.shape[1]))
+    row.data, row.indices = matrix.data[start:end], matrix.indices[start:end]
+    row.indptr = np.array([0, end - start], np.int32)
+    return row
+
+
+@lru_cache(16)
+def _template(n_columns: int) -> csr_array:
+    row = nothing((1, n_columns))
     row.has_sorted_indices = row.has_canonical_format = True
     return row
+
+
+def nothing(shape: tuple[int, int]) -> csr_array:
+    """Return a matrix without entries."""
+    indptr = np.zeros(shape[0] + 1, np.int32)
+    return csr_array((np.zeros(0, np.int8), np.zeros(0, np.int32), indptr), shape=shape)
 
 
 def positive(evidence: csr_array) -> csr_array:

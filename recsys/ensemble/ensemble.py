@@ -30,6 +30,7 @@ from recsys.ensemble.candidates import (
     Listeners,
     Popularity,
     Space,
+    nothing,
     played_by,
     positive,
     rows_of,
@@ -206,7 +207,7 @@ class Ensemble:
             own = np.zeros((m, self.factors.user_factors.shape[1]), np.float32)
             if history.nnz:
                 own = self.factors.fold_in(history)[0]
-        heard, follows = _nothing(history.shape), _nothing((m, self.catalogue.n_artists))
+        heard, follows = nothing(history.shape), nothing((m, self.catalogue.n_artists))
         return Listeners(history, heard, follows, self._points(history, history, own))
 
     def eligible(self, items: NDArray[np.bool_]) -> Eligible:
@@ -356,12 +357,6 @@ def _fade(
             at[n] = moment
             weight[n] = np.exp2((np.float64(moment) - latest) / half_life_ms)
             n += 1
-
-
-def _nothing(shape: tuple[int, int]) -> csr_array:
-    """Return a matrix without entries."""
-    indptr = np.zeros(shape[0] + 1, np.int32)
-    return csr_array((np.zeros(0, np.int8), np.zeros(0, np.int32), indptr), shape=shape)
 
 
 def _within(at_ms: NDArray[np.int64], hours: tuple[int, int]) -> NDArray[np.bool_]:

@@ -88,7 +88,8 @@ class Reasons:
         self,
         listener: Listeners,
         items: NDArray[np.int32],
-        signals: Sequence[Mapping[str, float]],
+        signals: NDArray[np.float64],
+        names: Sequence[str],
     ) -> list[list[str]]:
         """Return the sentences for each item.
 
@@ -99,49 +100,47 @@ class Reasons:
             no sentence names it.
         items
             (n,) item rows of the list.
-        signals
-            (n,) the parts of each item's score.
+        signals, names
+            (n, n_signals) the parts of each item's score, and what they are called.
         """
         history = _heard_part(listener.history, listener.heard)
-        wanted = {source for parts in signals for source, part in parts.items() if part > 0}
-        tried = {
-            source: _most_credited(credit, history, items)
-            for source, credit in self.credits.items()
-            if source in wanted
-        }
-        if "collaborative" in tried:
-            tried["collaborative"] = self._played_with(items, tried["collaborative"])
-        named = {source: plays.tolist() for source, plays in tried.items()}
-        writers: dict[str, Callable[[int, list[int]], str]] = {
-            "collaborative": self._collaborative,
-            "text": self._text,
-            "audio": self._audio,
-        }
         followed = set(listener.follows.indices.tolist())
         played = set(self.catalogue.item_artist[history.indices].tolist())
-        all_sentences = []
-        for place, (item, parts) in enumerate(zip(items.tolist(), signals, strict=True)):
-            found = []
-            for source in sorted((s for s in parts if parts[s] > 0), key=lambda s: -parts[s]):
-                if source in named:
-                    plays = [play for play in named[source][place] if play >= 0]
-                    found.append(writers[source](item, plays))
-                elif source == "artists":
-                    found.append(self._artist(item, followed, played))
-                elif source == "collections":
-                    found.append(self._collection(item, history))
-            sentences = [sentence for sentence in found if sentence]
-            all_sentences.append(sentences or self._popularity(item))
-        return all_sentences
+        others: dict[str, Callable[[int], str]] = {
+            "artists": lambda item: self._artist(item, followed, played),
+            "collections": lambda item: self._collection(item, history),
+        }
+        written: list[list[tuple[float, str]]] = [[] for _ in items]
+        for name, parts in zip(names, signals.T, strict=True):
+            moved = np.flatnonzero(parts > 0)
+            if name in self.credits:
+                found = self._by_plays(name, history, items[moved])
+            elif name in others:
+                found = list(map(others[name], items[moved].tolist()))
+            else:
+                continue
+            for place, part, sentence in zip(
+                moved.tolist(), parts[moved].tolist(), found, strict=True
+            ):
+                if sentence:
+                    written[place].append((part, sentence))
+        return [
+            [sentence for _, sentence in sorted(those, key=_foremost)] or self._popularity(item)
+            for item, those in zip(items.tolist(), written, strict=True)
+        ]
 
-    def _collaborative(self, item: int, tried: list[int]) -> str:
-        return f"listeners who play {self._name(tried[0])} also play this" if tried else ""
-
-    def _played_with(self, items: NDArray[np.int32], plays: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return (m, 1) for each item the first of its plays (m, n) that somebody plays too."""
-        found = np.full((len(items), 1), -1, np.int32)
-        _first_meeting(self.listeners.indptr, self.listeners.indices, items, plays, found)
-        return found
+    def _by_plays(self, model: str, history: csr_array, items: NDArray[np.int32]) -> list[str]:
+        """Return for each item what a model says of it and a play, "" where it says nothing."""
+        tried = np.full((len(items), _TRIED), -1, np.int32)
+        if len(items) and history.nnz:
+            _most_credited(self.credits[model](history, items), history.indices, tried)
+        if model == "text":
+            return list(map(self._text, items.tolist(), tried.tolist()))
+        said = "sounds like {}"
+        if model == "collaborative":
+            said = "listeners who play {} also play this"
+            _first_meeting(self.listeners.indptr, self.listeners.indices, items, tried)
+        return [said.format(self._name(play)) if play >= 0 else "" for play in tried[:, 0].tolist()]
 
     def _text(self, item: int, tried: list[int]) -> str:
         artist = int(self.catalogue.item_artist[item])
@@ -149,26 +148,24 @@ class Reasons:
             return ""
         for play in tried:
             other = int(self.catalogue.item_artist[play])
-            if other < 0 or other == artist:
+            if play < 0 or other < 0 or other == artist:
                 continue
-            if words := self._words(artist, other):
-                return f"described like {self.catalogue.artist_name(other)}: {words}"
+            if sentence := self._likened(artist, other):
+                return sentence
         return ""
 
     @cached_property
-    def _words(self) -> Callable[[int, int], str]:
-        """(artist row, artist row) -> the terms that describe both, "" where none does."""
+    def _likened(self) -> Callable[[int, int], str]:
+        """(artist row, artist row) -> the second named with what describes both, "" if nothing."""
         shared_terms = self.shared_terms
         assert shared_terms is not None
 
-        def words(artist: int, other: int) -> str:
+        def likened(artist: int, other: int) -> str:
             found = _unlike(term for term, _ in shared_terms(artist, other, _TERMS_READ))
-            return ", ".join(found[:_TERMS])
+            name = self.catalogue.artist_name(other)
+            return f"described like {name}: {', '.join(found[:_TERMS])}" if found else ""
 
-        return lru_cache(_CACHED)(words)
-
-    def _audio(self, item: int, tried: list[int]) -> str:
-        return f"sounds like {self._name(tried[0])}" if tried else ""
+        return lru_cache(_CACHED)(likened)
 
     def _artist(self, item: int, followed: set[int], played: set[int]) -> str:
         artist = int(self.catalogue.item_artist[item])
@@ -234,24 +231,16 @@ def inner_products(vectors: NDArray[np.float32]) -> Credit:
 
 def _heard_part(history: csr_array, heard: csr_array) -> csr_array:
     """Return (1, n_items) the history without what was not heard."""
-    known = np.isin(history.indices, heard.indices)
+    known = _stored(history.indices, heard.indices)
+    if known.all():
+        return history
     indptr = np.array([0, known.sum()])
     return csr_array((history.data[known], history.indices[known], indptr), shape=history.shape)
 
 
-def _most_credited(
-    credit: Credit, history: csr_array, items: NDArray[np.int32]
-) -> NDArray[np.int32]:
-    """Return (m, at most _TRIED) for each item the played rows that speak for it most.
-
-    The foremost first, -1 after the last that does.
-    """
-    if not history.nnz or not len(items):
-        return np.full((len(items), 0), -1, np.int32)
-    credits = credit(history, items)  # (m, n_played)
-    foremost = np.argsort(-credits, axis=1, kind="stable")[:, :_TRIED]
-    speaks = np.take_along_axis(credits, foremost, axis=1) > 0
-    return np.where(speaks, history.indices[foremost], -1).astype(np.int32)
+def _foremost(said: tuple[float, str]) -> float:
+    """Sort by this what goes with the larger part of a score first."""
+    return -said[0]
 
 
 def _unlike(terms: Iterable[str]) -> list[str]:
@@ -266,22 +255,50 @@ def _unlike(terms: Iterable[str]) -> list[str]:
 
 
 @numba.njit(nogil=True, cache=True)
+def _stored(rows: NDArray[np.int32], among: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return (n,) whether each row is among ascending others."""
+    return np.array([contains(among, row) for row in rows], np.bool_)
+
+
+@numba.njit(nogil=True, cache=True)
+def _most_credited(
+    credits: NDArray[np.floating], plays: NDArray[np.int32], foremost: NDArray[np.int32]
+) -> None:
+    """Fill foremost (m, k) with the plays whose credits (m, n) are largest, only those above 0."""
+    for n in range(len(credits)):
+        taken = np.zeros(len(plays), np.bool_)
+        for place in range(foremost.shape[1]):
+            best, most = -1, 0.0
+            for play in range(len(plays)):
+                if credits[n, play] > most and not taken[play]:
+                    best, most = play, credits[n, play]
+            if best < 0:
+                break
+            taken[best] = True
+            foremost[n, place] = plays[best]
+
+
+@numba.njit(nogil=True, cache=True)
 def _first_meeting(
     indptr: NDArray[np.integer],
     indices: NDArray[np.int32],
     items: NDArray[np.int32],
     plays: NDArray[np.int32],
-    found: NDArray[np.int32],
 ) -> None:
-    """Fill found (m, 1); stored entries of row i of a matrix are who played item i, ascending."""
+    """Put in front of plays (m, n) the first of each row that somebody plays who plays the item.
+
+    -1 where there is none. Stored entries of row i of a matrix are who played item i, ascending.
+    """
     for n in range(len(items)):
         these = indices[indptr[items[n]] : indptr[items[n] + 1]]
+        met = np.int32(-1)
         for play in plays[n]:
-            if play < 0 or found[n, 0] >= 0:
+            if play < 0 or met >= 0:
                 break
             those = indices[indptr[play] : indptr[play + 1]]
             few, many = (these, those) if len(these) < len(those) else (those, these)
             for one in few:
                 if contains(many, one):
-                    found[n, 0] = play
+                    met = play
                     break
+        plays[n, 0] = met

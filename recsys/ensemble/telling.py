@@ -6,6 +6,7 @@ Enters: blended lists. Leaves: entries that a page, a file or a person can read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -54,29 +55,26 @@ def tell(
     trained
         Whether the weights are the learned ones, so that a score says how likely a love is.
     """
-    bounds = np.searchsorted(lists.listener, np.arange(len(listeners) + 1))
+    bounds = np.searchsorted(lists.listener, np.arange(len(listeners) + 1)).tolist()
+    ids, titles = catalogue.items.take(lists.item), catalogue.titles.take(lists.item)
+    artists, parts = catalogue.artists_of(lists.item), lists.signals.tolist()
     told = []
-    for row in range(len(listeners)):
-        part = slice(bounds[row], bounds[row + 1])
-        items = lists.item[part]
-        signals = [
-            dict(zip(blender.signals, parts, strict=True)) for parts in lists.signals[part].tolist()
-        ]
+    for row, (start, end) in enumerate(pairwise(bounds)):
         one = listeners if len(listeners) == 1 else listeners.take(np.array([row]))
-        sentences = reasons.sentences(one, items, signals)
+        part = slice(start, end)
+        sentences = reasons.sentences(one, lists.item[part], lists.signals[part], blender.signals)
         entries = []
-        for rank, item in enumerate(items.tolist(), start=1):
-            artist, parts = int(catalogue.item_artist[item]), signals[rank - 1]
-            score = sum(parts.values())
+        for at in range(start, end):
+            score = sum(parts[at])
             entries.append(
                 Recommendation(
-                    rank=rank,
-                    item_id=catalogue.items[item],
-                    title=catalogue.titles[item],
-                    artist=None if artist < 0 else catalogue.artist_name(artist),
+                    rank=at - start + 1,
+                    item_id=ids[at],
+                    title=titles[at],
+                    artist=artists[at],
                     score=score,
-                    signals=parts,
-                    reasons=sentences[rank - 1],
+                    signals=dict(zip(blender.signals, parts[at], strict=True)),
+                    reasons=sentences[at - start],
                     probability=blender.probability(score) if trained else None,
                 )
             )

@@ -1,11 +1,12 @@
 """The k best inner products of a large catalogue, nearly all of them, at a fraction of the work.
 
 Enters: vectors with optional biases, and their graph (`recsys.retrieval.graph`). Leaves: what
-`ExactIndex` leaves; a row that is found has the same score there and here. A search begins at the
-longest vectors, which lie in every region of the catalogue, and walks the graph from the best row
-seen to its links until nothing better comes (the search of Malkov, Yashunin 2018, on one level).
-A row that may not be returned is still walked through. Where few rows may be returned, where many
-are wanted, and where a walk has found too few, the exact index answers.
+`ExactIndex` leaves; a row that is found has the same score there and here. A search begins at rows
+from which all others are a few links away, so that no scene of the catalogue is an island, and
+walks the graph from the best row seen to its links until nothing better comes (the search of
+Malkov, Yashunin 2018, on one level). A row that may not be returned is still walked through. Where
+few rows may be returned, where many are wanted, and where a walk has found too few, the exact index
+answers.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ from recsys.retrieval.graph import LINKS
 
 __all__ = ["ApproximateIndex"]
 
-_ENTRIES = 512
-"""Longest vectors at which a search begins."""
-_BREADTH = 100
-"""Rows that a search keeps in view, at least."""
+_ENTRIES = 1024
+"""Rows at which a search begins, at most: the longest, and one in each region that they leave."""
+_LONGEST = 512
+_HOPS = (2, 3, 4)
+"""Links that an entry's region reaches to: the fewest for which so many entries do."""
+_SPARE = 16
+"""Rows that a search keeps in view beyond those that are wanted."""
 _QUERIES = 16
 """Queries that a thread takes at a time."""
 _MOST_SHARE = 50
@@ -60,8 +64,8 @@ class ApproximateIndex:
         As of `ExactIndex`.
     graph
         (n, LINKS) int32 of `neighbour_graph` or `grown_graph`.
-    breadth
-        Rows in view, the more the surer; never fewer than are wanted.
+    spare
+        Rows in view beyond those wanted, the more the surer.
 
     Raises
     ------
@@ -75,7 +79,7 @@ class ApproximateIndex:
         biases: Floats | None = None,
         *,
         graph: Rows,
-        breadth: int = _BREADTH,
+        spare: int = _SPARE,
         num_threads: int = 0,
     ) -> None:
         self.exact = ExactIndex(vectors, biases, num_threads=num_threads)
@@ -88,7 +92,10 @@ class ApproximateIndex:
         place[self.exact.order] = np.arange(n, dtype=np.int32)
         linked = graph[self.exact.order]
         self._graph = np.where(linked >= 0, place[linked], np.int32(-1))
-        self._breadth = breadth
+        self._entries = _chosen_entries(self._graph)
+        # Side by side in memory, for every search reads them all.
+        self._entry_vectors = self.exact.vectors[self._entries]
+        self._spare = spare
         self._marks = local()
 
     def __len__(self) -> int:
@@ -135,10 +142,11 @@ class ApproximateIndex:
                 self.exact.biases,
                 self.exact.order,
                 self._graph,
+                self._entries,
+                self._entry_vectors,
                 within,
                 *excluded,
-                min(_ENTRIES, n),
-                max(k, self._breadth),
+                k + self._spare,
                 marks,
                 rows[part],
                 scores[part],
@@ -182,6 +190,45 @@ class ApproximateIndex:
         return seen
 
 
+def _chosen_entries(graph: Rows) -> Rows:
+    """Return the longest rows of which none is a few links from another, and which leave no gap."""
+    chosen = np.zeros(0, np.int32)
+    for hops in _HOPS:
+        chosen = _standing_apart(graph, _LONGEST, hops, _ENTRIES + 1)
+        if len(chosen) <= _ENTRIES:
+            break
+    return chosen[:_ENTRIES]
+
+
+@numba.njit(nogil=True, cache=True)
+def _standing_apart(graph: Rows, longest: int, hops: int, most: int) -> Rows:
+    """Return up to `most` positions (n,), ascending, each away from what the earlier ones reach.
+
+    In so many hops they reach neither the position nor any row that it links to.
+    """
+    reached = np.zeros(len(graph), np.bool_)
+    chosen = [np.int32(0) for _ in range(0)]
+    for position in range(len(graph)):
+        if len(chosen) == most:
+            break
+        linked = graph[position][graph[position] >= 0]
+        near = not len(linked) or reached[position] or reached[linked].any()
+        if near and position >= longest:
+            continue
+        chosen.append(np.int32(position))
+        reached[position] = True
+        edge = [np.int32(position)]
+        for _ in range(hops):
+            beyond = [np.int32(0) for _ in range(0)]
+            for row in edge:
+                for other in graph[row]:
+                    if other >= 0 and not reached[other]:
+                        reached[other] = True
+                        beyond.append(other)
+            edge = beyond
+    return np.array(chosen, np.int32)
+
+
 @numba.njit(nogil=True, cache=True)
 def _walk_block(
     first_query: int,
@@ -190,11 +237,12 @@ def _walk_block(
     biases: Floats,
     names: Rows,
     graph: Rows,
+    entries: Rows,
+    entry_vectors: Floats,
     within: NDArray[np.bool_],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    sharing: int,
+    bounds: NDArray[np.int64],
     indices: Rows,
-    n_entries: int,
     breadth: int,
     marks: NDArray[np.uint32],
     rows: Rows,
@@ -204,18 +252,24 @@ def _walk_block(
     found = np.empty(breadth, np.int32)
     found_scores = np.empty(breadth, np.float32)
     for q in range(len(queries)):
-        excluded = indices[begins[first_query + q] : ends[first_query + q]]
+        owner = (first_query + q) // sharing
+        excluded = indices[bounds[owner] : bounds[owner + 1]]
         n_found = _walk(
-            queries[q], vectors, biases, names, graph, within, excluded, n_entries, marks,
-            found, found_scores,
+            queries[q], vectors, biases, names, graph, entries, entry_vectors, within, excluded,
+            marks, found, found_scores,
         )  # fmt: skip
+        least, k = -np.float32(np.inf), rows.shape[1]
+        if n_found > k:
+            least = np.partition(found_scores[:n_found], n_found - k)[n_found - k]
         # Scored again as the exact index does, so that both agree to the last bit.
         for f in range(n_found):
+            if found_scores[f] < least:
+                continue
             position = found[f]
             score = np.float32(dot(queries[q], vectors[position]) + biases[position])
             if better(score, names[position], scores[q, 0], rows[q, 0]):
                 rows[q, 0], scores[q, 0] = names[position], score
-                sink(rows[q], scores[q], rows.shape[1])
+                sink(rows[q], scores[q], k)
         sort_heap(rows[q], scores[q])
 
 
@@ -226,9 +280,10 @@ def _walk(
     biases: Floats,
     names: Rows,
     graph: Rows,
+    entries: Rows,
+    entry_vectors: Floats,
     within: NDArray[np.bool_],
     excluded: Rows,
-    n_entries: int,
     marks: NDArray[np.uint32],
     found: Rows,
     found_scores: Floats,
@@ -238,26 +293,19 @@ def _walk(
     seen = marks[:-1]
     marks[-1] += np.uint32(1)
     now = marks[-1]
-    capacity = n_entries + 8 * breadth
+    capacity = len(entries) + 8 * breadth
     # Scores are negated, so that this heap has the best in front.
     open_scores = np.empty(capacity, np.float32)
     open_rows = np.empty(capacity, np.int32)
-    fresh = np.empty(max(n_entries, graph.shape[1]), np.int32)
+    fresh = np.empty(max(len(entries), graph.shape[1]), np.int32)
     fresh_scores = np.empty(len(fresh), np.float32)
-    step = n_entries
-    position = -1
+    # The entries are the links of a first, imagined row.
+    n_fresh = len(entries)
+    for f in range(n_fresh):
+        fresh[f] = entries[f]
+        fresh_scores[f] = _near_dot(query, entry_vectors[f]) + biases[fresh[f]]
+        seen[fresh[f]] = now
     while True:
-        # The entries are the links of a first, imagined row.
-        n_fresh = 0
-        for slot in range(step):
-            other = np.int32(slot) if position < 0 else graph[position, slot]
-            if other >= 0 and seen[other] != now:
-                seen[other] = now
-                fresh[n_fresh] = other
-                n_fresh += 1
-        # A loop without decisions lets the processor fetch several rows at once.
-        for f in range(n_fresh):
-            fresh_scores[f] = _near_dot(query, vectors[fresh[f]]) + biases[fresh[f]]
         for f in range(n_fresh):
             other, score = fresh[f], fresh_scores[f]
             if n_found == breadth and score <= found_scores[0]:
@@ -274,9 +322,18 @@ def _walk(
                 _replace(found_scores, found, n_found, score, other)
         if n_open == 0 or (n_found == breadth and -open_scores[0] < found_scores[0]):
             return n_found
-        step, position = graph.shape[1], open_rows[0]
+        position = open_rows[0]
         n_open -= 1
         _replace(open_scores, open_rows, n_open, open_scores[n_open], open_rows[n_open])
+        n_fresh = 0
+        for other in graph[position]:
+            if other >= 0 and seen[other] != now:
+                seen[other] = now
+                fresh[n_fresh] = other
+                n_fresh += 1
+        # A loop without decisions lets the processor fetch several rows at once.
+        for f in range(n_fresh):
+            fresh_scores[f] = _near_dot(query, vectors[fresh[f]]) + biases[fresh[f]]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

@@ -227,20 +227,16 @@ def _shared_by(exclude: csr_array, m: int) -> int | None:
     return m // n_rows if n_rows and m % n_rows == 0 else None
 
 
-def sorted_rows(
-    exclude: csr_array | None, m: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Rows]:
-    """Return where the exclusions of each query begin and end (m,), and them, ascending."""
+def sorted_rows(exclude: csr_array | None, m: int) -> tuple[int, NDArray[np.int64], Rows]:
+    """Return how many queries have the same exclusions, where those lie, and them, ascending."""
     if exclude is None:
-        nowhere = np.zeros(m, np.int64)
-        return nowhere, nowhere, np.zeros(0, np.int32)
+        return m, np.zeros(2, np.int64), np.zeros(0, np.int32)
     if not exclude.has_sorted_indices:
         exclude = exclude.sorted_indices()
-    bounds = exclude.indptr.astype(np.int64)
     times = _shared_by(exclude, m)
     assert times is not None, (exclude.shape, m)
-    begins, ends = np.repeat(bounds[:-1], times), np.repeat(bounds[1:], times)
-    return begins, ends, exclude.indices.astype(np.int32, copy=False)
+    bounds = exclude.indptr.astype(np.int64, copy=False)
+    return times, bounds, exclude.indices.astype(np.int32, copy=False)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -257,8 +253,8 @@ def _search_block(
     biases_after: Doubles,
     positions: NDArray[np.int64],
     restricted: bool,
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    sharing: int,
+    bounds: NDArray[np.int64],
     indices: Rows,
     rows: Rows,
     scores: Floats,
@@ -307,7 +303,8 @@ def _search_block(
         for a in range(n_active):
             if _reaching(proposed[a], heights, limits[a]):
                 query = active[a]
-                low, high = begins[first_query + query], ends[first_query + query]
+                owner = (first_query + query) // sharing
+                low, high = bounds[owner], bounds[owner + 1]
                 _offer(
                     proposed[a], limits[a], queries[query], chosen, heights, labels,
                     indices[low:high], heap_rows[query], heap_scores[query],

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from threading import Event, Thread
 
 import numpy as np
@@ -34,6 +35,7 @@ SEGMENT_TOLD = 20
 
 _log = logging.getLogger(__name__)
 _WARM_LISTS = 3
+_ROWS_KEPT = 100_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Version:
         """Return the number up to which this version has had the events of a store."""
         until: dict[str, int] = self.bundle.facts.get("events_until", {})
         return until.get(store_id, 0)
+
+    @cached_property
+    def row_of(self) -> Callable[[str], int]:
+        """Item id -> item row, -1 where it is not known; the ids asked last are remembered."""
+        return lru_cache(_ROWS_KEPT)(self.recommender.catalogue.items.row)
 
     @cached_property
     def plays(self) -> NDArray[np.float64]:

@@ -84,7 +84,7 @@ class Metrics:
             registry=own,
         )
         self._shown_of = ""
-        self._shown = np.zeros(0, bool)
+        self._shown, self._n_shown = np.zeros(0, bool), 0
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request by the pattern of its address, never by the address itself."""
@@ -119,19 +119,22 @@ class Metrics:
                 by_source[source] = by_source.get(source, 0) + (part > 0)
         self._entries.inc(len(items))
         for source, n in by_source.items():
-            self._sources.labels(source).inc(n)
+            if n:
+                self._sources.labels(source).inc(n)
         if not any(n for source, n in by_source.items() if source != "popularity"):
             self._fallbacks.inc()
-        rows = np.array([version.recommender.catalogue.items.row(item.item_id) for item in items])
+        rows = np.array([version.row_of(item.item_id) for item in items])
         rows = rows[rows >= 0]
         self._cold.inc(int((version.recommender.listeners_of[rows] == 0).sum()))
         if self._shown_of != version.name:
             if self._shown_of:
                 self._info.labels(self._shown_of).set(0)
             self._shown_of, self._shown = version.name, np.zeros(len(version.plays), bool)
+            self._n_shown = 0
             self._info.labels(version.name).set(1)
+        self._n_shown += len(np.unique(rows[~self._shown[rows]]))
         self._shown[rows] = True
-        self._coverage.set(float(self._shown.mean()))
+        self._coverage.set(self._n_shown / max(len(self._shown), 1))
 
     def text(self) -> bytes:
         """Return the numbers of all replicas of this machine."""

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
@@ -25,14 +25,9 @@ from recsys.serving.asked import desk_of
 from recsys.serving.live import SEGMENT_TOLD
 from recsys.serving.parameters import (
     Active,
-    Context,
-    Kind,
-    Length,
+    AsWanted,
     ShortLength,
-    Tempo,
-    Territory,
     UserId,
-    Weights,
     checked_kind,
     checked_length,
     only_known,
@@ -78,18 +73,10 @@ def users(
 @lists.get(
     "/users/{user_id:path}/recommendations",
     tags=["listeners"],
+    response_model=schemas.Recommendations,
     responses=documented(401, 404, 422),
 )
-def recommendations(
-    request: Request,
-    user_id: UserId,
-    k: Length,
-    kind: Kind,
-    weights: Weights,
-    tempo: Tempo,
-    territory: Territory = None,
-    context: Context = None,
-) -> schemas.Recommendations:
+def recommendations(request: Request, user_id: UserId, wanted: AsWanted) -> Response:
     """Recommend what a listener has never heard and will probably love.
 
     Events count from the moment they were accepted.
@@ -97,18 +84,9 @@ def recommendations(
     desk = desk_of(request)
     asked = desk.ask(user_id)
     with desk.metrics.stage("recommend"):
-        made = asked.version.recommender.recommend(
-            user_id,
-            k,
-            weights=weights,
-            kind=kind,
-            territory=territory,
-            tempo=tempo,
-            context=context,
-            since=asked.since,
-        )
+        made = asked.version.recommender.recommend(user_id, **vars(wanted), since=asked.since)
     desk.shown(asked, made)
-    return schemas.Recommendations(user_id=user_id, version=asked.version.name, items=listed(made))
+    return _answer(schemas.Recommendations, made, user_id=user_id, version=asked.version.name)
 
 
 @lists.get(
@@ -134,9 +112,10 @@ def discover_weekly(
         with desk.metrics.stage("recommend"):
             items = asked.version.recommender.weekly(user_id, week, since=asked.since)
         desk.shown(asked, items)
-        weekly = schemas.Weekly(user_id=user_id, week=week, items=listed(items))
-        written = _written(format, f"Discover Weekly {week}", weekly, items)
-        content = desk.weekly.keep(user_id, week, format, written)
+        answer = _answer(
+            schemas.Weekly, items, format, f"Discover Weekly {week}", user_id=user_id, week=week
+        )
+        content = desk.weekly.keep(user_id, week, format, bytes(answer.body))
     return Response(content, media_type=_MEDIA[format])
 
 
@@ -168,10 +147,13 @@ def similar_users(request: Request, user_id: UserId, k: ShortLength) -> schemas.
     return schemas.SimilarOnes(kind="user", id=user_id, by="hybrid", similar=similar)
 
 
-@lists.post("/recommendations", tags=["lists"], responses=documented(400, 401, 404, 413, 422))
-def recommend_history(
-    version: Active, request: Request, body: schemas.HistoryRequest
-) -> schemas.Recommendations:
+@lists.post(
+    "/recommendations",
+    tags=["lists"],
+    response_model=schemas.Recommendations,
+    responses=documented(400, 401, 404, 413, 422),
+)
+def recommend_history(version: Active, request: Request, body: schemas.HistoryRequest) -> Response:
     """Recommend to a listener without an account, from what they played; nothing is kept."""
     desk = desk_of(request)
     with desk.metrics.stage("recommend"):
@@ -182,7 +164,7 @@ def recommend_history(
             kind=checked_kind(body.kind, version),
         )
     desk.metrics.listed(made, version)
-    return schemas.Recommendations(user_id=None, version=version.name, items=listed(made))
+    return _answer(schemas.Recommendations, made, user_id=None, version=version.name)
 
 
 @lists.post(
@@ -209,19 +191,23 @@ def playlist(
             tempo=body.tempo,
         )
     desk.metrics.listed(made, version)
-    answer = schemas.Playlist(version=version.name, items=listed(made))
-    return Response(_written(format, "Playlist", answer, made), media_type=_MEDIA[format])
+    return _answer(schemas.Playlist, made, format, "Playlist", version=version.name)
 
 
-def listed(made: Sequence[Recommendation]) -> list[schemas.Listed]:
-    """Return recommendations in their documented shape."""
-    return [schemas.Listed.model_construct(**vars(one)) for one in made]
-
-
-def _written(format: str, title: str, answer: BaseModel, items: Sequence[Recommendation]) -> bytes:
-    """Return a list in one of the formats, `answer` where that is JSON."""
+def _answer(
+    shape: type[BaseModel],
+    made: Sequence[Recommendation],
+    format: str = "json",
+    title: str = "",
+    **said: Any,
+) -> Response:
+    """Return a list as `shape`, with what else is said there, or as a playlist of that title."""
     if format == "jspf":
-        return jspf(title, items).encode()
-    if format == "m3u":
-        return m3u(title, items).encode()
-    return answer.model_dump_json().encode()
+        content = jspf(title, made)
+    elif format == "m3u":
+        content = m3u(title, made)
+    else:
+        # What we made ourselves need not be checked once more; FastAPI would do so twice.
+        items = [schemas.Listed.model_construct(**vars(one)) for one in made]
+        content = shape.model_construct(**said, items=items).model_dump_json()
+    return Response(content, media_type=_MEDIA[format])

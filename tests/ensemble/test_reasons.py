@@ -166,5 +166,5 @@ def test_credit_and_somebody_who_plays_both_are_needed(
         {"collaborative": lambda *_: np.full((1, 1), credit, np.float32)},
         Collections.none(catalogue.n_items),
         csr_array((catalogue.n_items, 0)),
-    ).sentences(listener, np.array([item]), [{"collaborative": 1.0}])
+    ).sentences(listener, np.array([item]), np.array([[1.0]]), ("collaborative",))
     assert written == [expected or ["played by 1 listener"]]

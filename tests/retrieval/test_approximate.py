@@ -30,9 +30,9 @@ def made():
     vectors, biases, queries = catalogue(np.random.default_rng(3))
     # Fewer entries than rows by far, or a search would have seen all before it walks.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recsys.retrieval.approximate._ENTRIES", 64)
+        patch.setattr("recsys.retrieval.approximate._LONGEST", 64)
         index = ApproximateIndex(
-            vectors, biases, graph=neighbour_graph(vectors, biases), num_threads=2, breadth=40
+            vectors, biases, graph=neighbour_graph(vectors, biases), num_threads=2, spare=20
         )
         index.search(queries[:1], K)
         yield index, ExactIndex(vectors, biases), queries
@@ -52,6 +52,19 @@ def test_recall_and_exact_scores(made):
     assert (np.diff(scores) <= 0).all()
     both = rows == wanted_rows
     np.testing.assert_array_equal(scores[both], wanted[both])
+
+
+def test_no_scene_is_an_island(monkeypatch):
+    """Scenes far from each other, of which the longest vectors know few."""
+    monkeypatch.setattr("recsys.retrieval.approximate._LONGEST", 4)
+    rng = np.random.default_rng(8)
+    scenes = rng.standard_normal((60, D))
+    vectors = np.repeat(scenes, 40, axis=0) + 0.05 * rng.standard_normal((2_400, D))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors.astype(np.float32)
+    index = ApproximateIndex(vectors, graph=neighbour_graph(vectors))
+    _, scores = index.search(vectors[::7], K)
+    assert recall(scores, ExactIndex(vectors).search(vectors[::7], K)[1]) > 0.99
 
 
 @pytest.mark.parametrize(("share", "floor"), [(0.5, 0.93), (0.2, 0.85), (0.05, 1.0)])
@@ -132,7 +145,7 @@ def test_items_are_added_without_building_again():
     grown = grown_graph(index, graph, vectors, biases)
     assert grown.shape == (N, LINKS)
     np.testing.assert_array_equal(graph, neighbour_graph(vectors[:before], biases[:before]))
-    index = ApproximateIndex(vectors, biases, graph=grown, breadth=40)
+    index = ApproximateIndex(vectors, biases, graph=grown, spare=20)
     rows, scores = index.search(queries, K)
     assert (rows >= before).any()
     assert recall(scores, ExactIndex(vectors, biases).search(queries, K)[1]) > 0.95

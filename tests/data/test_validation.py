@@ -127,8 +127,8 @@ def test_what_is_clearly_public_is_taken(private):
 
 
 def test_unknown_durations_are_null_and_negative_ones_refused():
-    made = judge("items", item_id=["a", "b", "c", "d"], duration_s=["0", "nan", "-1", "3"])
-    assert made.rows.column("duration_s").to_pylist() == [None, None, 3]
+    made = judge("items", item_id=["a", "b", "c", "d"], duration_s=["0", "nan", "-1", "0.5"])
+    assert made.rows.column("duration_s").to_pylist() == [None, None, 0.5]
     assert "duration_s" in made.reasons[2]
 
 

@@ -130,3 +130,7 @@ def test_equal_scores_keep_their_order_but_for_what_is_alike():
 def test_without_diversity_nothing_moves():
     space = np.ones((N_ITEMS, 1), np.float32)
     assert varied(blend_of([[5, 4, 3, 2]]), 3, [space], 0.0) == [[5, 4, 3]]
+
+
+def test_without_a_model_there_is_nothing_to_vary_by():
+    assert varied(blend_of([[5, 4, 3, 2]]), 3, [], 0.5) == [[5, 4, 3]]

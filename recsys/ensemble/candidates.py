@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 
 from recsys.data.interactions import Interactions
 from recsys.retrieval import Selection, index_of
-from recsys.retrieval.exact import contains
+from recsys.retrieval.kernels import contains
 
 __all__ = [
     "Eligible",

@@ -31,7 +31,7 @@ from recsys.data.catalogue import Catalogue
 from recsys.data.collections import Collections
 from recsys.ensemble.candidates import Listeners
 from recsys.ensemble.ensemble import Ensemble
-from recsys.retrieval.exact import contains
+from recsys.retrieval.kernels import contains
 from recsys.text.model import TextModel
 
 __all__ = ["Credit", "Reasons", "inner_products"]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recsys.retrieval.exact import contains
+from recsys.retrieval.kernels import contains
 
 __all__ = ["Artists", "Shelves", "interleave"]
 

@@ -20,25 +20,21 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.errors import UsageError
-from recsys.retrieval.exact import (
-    ExactIndex,
-    Selection,
+from recsys.retrieval.exact import ExactIndex, Selection, fitting, longest_first, sorted_rows
+from recsys.retrieval.graph import LINKS
+from recsys.retrieval.kernels import (
     better,
     contains,
     dot,
+    push,
+    replace_first,
     sink,
     sort_heap,
-    sorted_rows,
 )
-from recsys.retrieval.graph import LINKS
+from recsys.retrieval.layout import entries, side_by_side
 
 __all__ = ["ApproximateIndex"]
 
-_ENTRIES = 1024
-"""Rows at which a search begins, at most: the longest, and one in each region that they leave."""
-_LONGEST = 512
-_HOPS = (2, 3, 4)
-"""Links that an entry's region reaches to: the fewest for which so many entries do."""
 _SPARE = 16
 """Rows that a search keeps in view beyond those that are wanted."""
 _QUERIES = 16
@@ -82,17 +78,19 @@ class ApproximateIndex:
         spare: int = _SPARE,
         num_threads: int = 0,
     ) -> None:
-        self.exact = ExactIndex(vectors, biases, num_threads=num_threads)
-        n = len(self.exact)
+        biases, n = fitting(vectors, biases), len(vectors)
         if graph.shape != (n, LINKS) or graph.dtype != np.int32:
             raise UsageError(f"graph: want int32 ({n}, {LINKS}), got {graph.dtype} {graph.shape}")
         if graph.size and not (graph.min() >= -1 and graph.max() < n):
             raise UsageError(f"graph: want rows below {n}, got {graph.min()} to {graph.max()}")
+        longest = longest_first(vectors, biases)
+        order = side_by_side(graph, longest)
+        self.exact = ExactIndex(vectors, biases, num_threads=num_threads, order=order)
         place = np.empty(n, np.int32)
-        place[self.exact.order] = np.arange(n, dtype=np.int32)
-        linked = graph[self.exact.order]
+        place[order] = np.arange(n, dtype=np.int32)
+        linked = graph[order]
         self._graph = np.where(linked >= 0, place[linked], np.int32(-1))
-        self._entries = _chosen_entries(self._graph)
+        self._entries = place[entries(graph, longest)]
         # Side by side in memory, for every search reads them all.
         self._entry_vectors = self.exact.vectors[self._entries]
         self._spare = spare
@@ -190,45 +188,6 @@ class ApproximateIndex:
         return seen
 
 
-def _chosen_entries(graph: Rows) -> Rows:
-    """Return the longest rows of which none is a few links from another, and which leave no gap."""
-    chosen = np.zeros(0, np.int32)
-    for hops in _HOPS:
-        chosen = _standing_apart(graph, _LONGEST, hops, _ENTRIES + 1)
-        if len(chosen) <= _ENTRIES:
-            break
-    return chosen[:_ENTRIES]
-
-
-@numba.njit(nogil=True, cache=True)
-def _standing_apart(graph: Rows, longest: int, hops: int, most: int) -> Rows:
-    """Return up to `most` positions (n,), ascending, each away from what the earlier ones reach.
-
-    In so many hops they reach neither the position nor any row that it links to.
-    """
-    reached = np.zeros(len(graph), np.bool_)
-    chosen = [np.int32(0) for _ in range(0)]
-    for position in range(len(graph)):
-        if len(chosen) == most:
-            break
-        linked = graph[position][graph[position] >= 0]
-        near = not len(linked) or reached[position] or reached[linked].any()
-        if near and position >= longest:
-            continue
-        chosen.append(np.int32(position))
-        reached[position] = True
-        edge = [np.int32(position)]
-        for _ in range(hops):
-            beyond = [np.int32(0) for _ in range(0)]
-            for row in edge:
-                for other in graph[row]:
-                    if other >= 0 and not reached[other]:
-                        reached[other] = True
-                        beyond.append(other)
-            edge = beyond
-    return np.array(chosen, np.int32)
-
-
 @numba.njit(nogil=True, cache=True)
 def _walk_block(
     first_query: int,
@@ -311,20 +270,20 @@ def _walk(
             if n_found == breadth and score <= found_scores[0]:
                 continue
             if n_open < capacity:
-                _push(open_scores, open_rows, n_open, -score, other)
+                push(open_scores, open_rows, n_open, -score, other)
                 n_open += 1
             if (len(within) and not within[other]) or contains(excluded, names[other]):
                 continue
             if n_found < breadth:
-                _push(found_scores, found, n_found, score, other)
+                push(found_scores, found, n_found, score, other)
                 n_found += 1
             else:
-                _replace(found_scores, found, n_found, score, other)
+                replace_first(found_scores, found, n_found, score, other)
         if n_open == 0 or (n_found == breadth and -open_scores[0] < found_scores[0]):
             return n_found
         position = open_rows[0]
         n_open -= 1
-        _replace(open_scores, open_rows, n_open, open_scores[n_open], open_rows[n_open])
+        replace_first(open_scores, open_rows, n_open, open_scores[n_open], open_rows[n_open])
         n_fresh = 0
         for other in graph[position]:
             if other >= 0 and seen[other] != now:
@@ -342,31 +301,3 @@ def _near_dot(a: Floats, b: Floats) -> np.float32:
     for d in range(len(a)):
         total += a[d] * b[d]
     return total
-
-
-@numba.njit(nogil=True, cache=True)
-def _push(scores: Floats, rows: Rows, size: int, score: np.float32, row: int) -> None:
-    """Add to a heap of `size` entries, the least in front."""
-    place = size
-    while place > 0:
-        parent = (place - 1) >> 1
-        if scores[parent] <= score:
-            break
-        scores[place], rows[place] = scores[parent], rows[parent]
-        place = parent
-    scores[place], rows[place] = score, row
-
-
-@numba.njit(nogil=True, cache=True)
-def _replace(scores: Floats, rows: Rows, size: int, score: np.float32, row: int) -> None:
-    """Put an entry in place of the first of a heap of `size` entries."""
-    place = 0
-    while 2 * place + 1 < size:
-        child = 2 * place + 1
-        if child + 1 < size and scores[child + 1] < scores[child]:
-            child += 1
-        if scores[child] >= score:
-            break
-        scores[place], rows[place] = scores[child], rows[child]
-        place = child
-    scores[place], rows[place] = score, row

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.errors import UsageError
+from recsys.retrieval.kernels import better, contains, dot, sink, sort_heap
 
-__all__ = ["ExactIndex", "Selection"]
+__all__ = ["ExactIndex", "Selection", "fitting", "longest_first", "sorted_rows"]
 
 _QUERIES = 64
 """Queries per tile."""
@@ -67,6 +68,9 @@ class ExactIndex:
         (n,) float32, finite, added to the scores; None for none.
     num_threads
         Threads that share the queries; 0 takes all cores.
+    order
+        (n,) int32, all rows: the order in which they are held; by default `longest_first`, which
+        lets a search end early.
 
     Raises
     ------
@@ -75,22 +79,17 @@ class ExactIndex:
     """
 
     def __init__(
-        self, vectors: Floats, biases: Floats | None = None, *, num_threads: int = 0
+        self,
+        vectors: Floats,
+        biases: Floats | None = None,
+        *,
+        num_threads: int = 0,
+        order: Rows | None = None,
     ) -> None:
-        if vectors.ndim != 2:
-            raise UsageError(f"vectors: want shape (n, d), got {vectors.shape}")
-        n = len(vectors)
-        if biases is None:
-            biases = np.zeros(n, np.float32)
-        if biases.shape != (n,):
-            raise UsageError(f"biases: want shape ({n},) like the vectors, got {biases.shape}")
-        _require_finite("vectors", vectors)
-        _require_finite("biases", biases)
+        biases = fitting(vectors, biases)
         self.num_threads = num_threads or len(os.sched_getaffinity(0))
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        lift = biases - biases.min() if n else biases
-        # A stable order of what bounds a score, so that good thresholds come early.
-        self.order = np.argsort(-np.hypot(norms, lift), kind="stable").astype(np.int32)
+        self.order = longest_first(vectors, biases) if order is None else order
         """(n,) the rows in the order in which they are held."""
         self.vectors = np.ascontiguousarray(vectors[self.order], np.float32)
         """(n, d) in that order."""
@@ -205,6 +204,27 @@ class ExactIndex:
         ):
             raise UsageError(f"exclude: want shape {(len(queries), n)}, got {exclude.shape}")
         _require_finite("queries", queries)
+
+
+def fitting(vectors: Floats, biases: Floats | None) -> Floats:
+    """Return the biases (n,), zeros where there are none; UsageError for what cannot be held."""
+    if vectors.ndim != 2:
+        raise UsageError(f"vectors: want shape (n, d), got {vectors.shape}")
+    n = len(vectors)
+    if biases is None:
+        biases = np.zeros(n, np.float32)
+    if biases.shape != (n,):
+        raise UsageError(f"biases: want shape ({n},) like the vectors, got {biases.shape}")
+    _require_finite("vectors", vectors)
+    _require_finite("biases", biases)
+    return biases
+
+
+def longest_first(vectors: Floats, biases: Floats) -> Rows:
+    """Return (n,) the rows by what bounds their scores, so that good thresholds come early."""
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    lift = biases - biases.min(initial=np.inf)
+    return np.argsort(-np.hypot(norms, lift), kind="stable").astype(np.int32)
 
 
 def _require_finite(name: str, array: Floats) -> None:
@@ -346,53 +366,3 @@ def _reaching(products: Floats, biases: Floats, limit: float) -> int:
         # 32-bit lanes beside 32-bit floats: with a Python int LLVM leaves this loop scalar.
         hits += np.int32(0) if products[c] + biases[c] < limit else np.int32(1)
     return int(hits)
-
-
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-def dot(a: Floats, b: Floats) -> float:
-    total = 0.0
-    for d in range(len(a)):
-        total += np.float64(a[d]) * np.float64(b[d])
-    return total
-
-
-@numba.njit(nogil=True, cache=True)
-def better(score: np.float32, row: int, other_score: np.float32, other_row: int) -> bool:
-    """Tell whether (score, row) ranks above the other; row -1 is an empty place, the worst."""
-    if other_row < 0:
-        return row >= 0
-    if row < 0:
-        return False
-    return bool(score > other_score or (score == other_score and row < other_row))
-
-
-@numba.njit(nogil=True, cache=True)
-def sink(rows: Rows, scores: Floats, size: int) -> None:
-    """Restore the heap (worst at the root) after its root was replaced."""
-    place = 0
-    while True:
-        worst, child = place, 2 * place + 1
-        for c in (child, child + 1):
-            if c < size and better(scores[worst], rows[worst], scores[c], rows[c]):
-                worst = c
-        if worst == place:
-            return
-        rows[place], rows[worst] = rows[worst], rows[place]
-        scores[place], scores[worst] = scores[worst], scores[place]
-        place = worst
-
-
-@numba.njit(nogil=True, cache=True)
-def sort_heap(rows: Rows, scores: Floats) -> None:
-    """Turn a heap into a list, best first: move the worst to the end, again and again."""
-    for size in range(len(rows) - 1, 0, -1):
-        rows[0], rows[size] = rows[size], rows[0]
-        scores[0], scores[size] = scores[size], scores[0]
-        sink(rows, scores, size)
-
-
-@numba.njit(nogil=True, cache=True)
-def contains(rows: Rows, row: int) -> bool:
-    """Tell whether ascending rows hold row."""
-    place = np.searchsorted(rows, row)
-    return bool(place < len(rows) and rows[place] == row)

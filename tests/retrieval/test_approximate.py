@@ -30,7 +30,7 @@ def made():
     vectors, biases, queries = catalogue(np.random.default_rng(3))
     # Fewer entries than rows by far, or a search would have seen all before it walks.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recsys.retrieval.approximate._LONGEST", 64)
+        patch.setattr("recsys.retrieval.layout._LONGEST", 64)
         index = ApproximateIndex(
             vectors, biases, graph=neighbour_graph(vectors, biases), num_threads=2, spare=20
         )
@@ -56,7 +56,7 @@ def test_recall_and_exact_scores(made):
 
 def test_no_scene_is_an_island(monkeypatch):
     """Scenes far from each other, of which the longest vectors know few."""
-    monkeypatch.setattr("recsys.retrieval.approximate._LONGEST", 4)
+    monkeypatch.setattr("recsys.retrieval.layout._LONGEST", 4)
     rng = np.random.default_rng(8)
     scenes = rng.standard_normal((60, D))
     vectors = np.repeat(scenes, 40, axis=0) + 0.05 * rng.standard_normal((2_400, D))
@@ -173,7 +173,7 @@ def test_a_catalogue_has_a_graph_when_it_is_large_and_walks_well(monkeypatch):
     assert graph is not None and found > 0.9
     unlinked = np.full((N, LINKS), -1, np.int32)
     monkeypatch.setattr(retrieval, "neighbour_graph", lambda *_, **__: unlinked)
-    monkeypatch.setattr("recsys.retrieval.approximate._ENTRIES", 110)
+    monkeypatch.setattr("recsys.retrieval.layout._LONGEST", 110)
     graph, found = catalogue_graph(vectors, biases)
     assert graph is None and found < 0.9
 

@@ -116,6 +116,15 @@ def test_events_without_an_id_are_new_but_where_the_proxy_sends_them_again(
     assert first["event_ids"] == again["event_ids"] and len(set(first["event_ids"])) == 2
 
 
+def test_what_became_of_events_is_counted(replicas: list[TestClient], user: str) -> None:
+    one, _ = replicas
+    event = stream(user, listed(one, user)[0], event_id="counted")
+    send(one, event, event, event | {"private": True})
+    told = one.get("/metrics").text
+    for result, n in (("accepted", 1), ("duplicates", 1), ("private", 1), ("deleted", 0)):
+        assert f'recsys_events_total{{result="{result}"}} {n}.0' in told
+
+
 def test_one_event_may_stand_alone(replicas: list[TestClient], user: str) -> None:
     answer = replicas[0].post("/v1/events", json=stream(user, "t00000"))
     assert answer.status_code == 202 and answer.json()["accepted"] == 1

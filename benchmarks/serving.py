@@ -171,6 +171,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--plays", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=10, help="length of each run of wrk")
+    parser.add_argument("--replicas", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--keep", type=Path, help="make the version here, or use the one there")
     args = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -195,7 +196,7 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
     direct = milliseconds(lambda n: recommender.recommend(ids[n % len(ids)], 30), 400)
     lists = [f"/v1/users/{id}/recommendations" for id in ids]
     weekly = [f"/v1/users/{id}/discover-weekly" for id in ids[:100]]
-    rows, config = [], ServingConfig(max_requests=64)
+    rows, config = [], ServingConfig(max_requests=64, replicas=args.replicas)
     port = 18_000 + os.getpid() % 1000
     with served(models.folder.path, port=port, config=config) as address:
         run = lambda paths, clients, seconds=args.seconds: wrk(  # noqa: E731
@@ -230,6 +231,7 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
         one=one,
         idle=idle,
         stages=stages,
+        replicas=args.replicas,
         cores=len(os.sched_getaffinity(0)),
         origin=origin("ray", "fastapi", load=load),
     )
@@ -252,8 +254,8 @@ Of the {one[p50]:.2f} ms of one list for one client, Serve, HAProxy and FastAPI 
 {idle[p50]:.2f} ms (an address that does nothing), reading the event store {stages[store]:.2f} ms,
 the recommender {stages[recommend]:.2f} ms (means under all of the load above); the rest is
 validation, JSON and the way into a thread.
-The refused of the overload row are 503 answers with Retry-After. HAProxy, replica and wrk share the
-same {cores} cores.
+The refused of the overload row are 503 answers with Retry-After. HAProxy, {replicas} replicas and
+wrk share the same {cores} cores.
 
 {origin}
 """

@@ -7,11 +7,13 @@ committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
 
-from fastapi import Request
+from anyio import CapacityLimiter, to_thread
+from fastapi import Request, Response
 
 from recsys.data.events import Events, events_of
 from recsys.data.eventstore import EventStore
@@ -27,7 +29,10 @@ from recsys.serving.ready import ReadyLists
 if TYPE_CHECKING:
     from recsys.serving.metrics import Metrics
 
-__all__ = ["Asked", "Desk", "desk_of"]
+__all__ = ["Asked", "Desk", "desk_of", "in_turn"]
+
+_AT_ONCE = 2
+"""Lists that a replica makes at once: one that computes, one that reads the event store."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Desk:
     exposures: Exposures | None = None
     forgetting: Forgetting | None = None
     weekly: ReadyLists = field(default_factory=ReadyLists)
+    turns: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AT_ONCE))
 
     def ask(self, user_id: str) -> Asked:
         """Return a listener; NotFoundError for one who is deleted, or of whom nothing is known."""
@@ -85,6 +91,21 @@ class Desk:
         if self.exposures is not None and experiment is not None and asked.variant is not None:
             items = (one.item_id for one in made)
             self.exposures.add(experiment, asked.variant, asked.user_id, asked.version.name, items)
+
+
+def in_turn(handler: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    """Let a handler (with a parameter ``request``) run in a thread when it is its turn.
+
+    Python runs one thread at a time, and many at once only get into each other's way: sixteen made
+    a fourth fewer lists a second than two.
+    """
+
+    @wraps(handler)
+    async def waiting(**given: Any) -> Response:
+        limiter = desk_of(given["request"]).turns
+        return await to_thread.run_sync(partial(handler, **given), limiter=limiter)
+
+    return waiting
 
 
 def desk_of(request: Request) -> Desk:

@@ -1,8 +1,8 @@
 """The addresses of lists: what a listener, a history or some seeds lead to.
 
 Enters: checked parameters (parameters.py). Leaves: the shapes of schemas.py. A handler is a plain
-function, which FastAPI runs in a thread: Serve's router shares the event loop with this code, so
-nothing here may block it.
+function and runs in a thread: Serve's router shares the event loop with this code, so nothing here
+may block it. Those that make lists take turns (`in_turn`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from recsys.ensemble.playlist import go_on
 from recsys.ensemble.recommender import Recommendation
 from recsys.ensemble.weekly import week_of
 from recsys.serving import schemas
-from recsys.serving.asked import desk_of
+from recsys.serving.asked import desk_of, in_turn
 from recsys.serving.live import SEGMENT_TOLD
 from recsys.serving.parameters import (
     Active,
@@ -76,6 +76,7 @@ def users(
     response_model=schemas.Recommendations,
     responses=documented(401, 404, 422),
 )
+@in_turn
 def recommendations(request: Request, user_id: UserId, wanted: AsWanted) -> Response:
     """Recommend what a listener has never heard and will probably love.
 
@@ -98,6 +99,7 @@ def recommendations(request: Request, user_id: UserId, wanted: AsWanted) -> Resp
         **documented(401, 404, 422),
     },
 )
+@in_turn
 def discover_weekly(
     request: Request,
     user_id: UserId,
@@ -153,6 +155,7 @@ def similar_users(request: Request, user_id: UserId, k: ShortLength) -> schemas.
     response_model=schemas.Recommendations,
     responses=documented(400, 401, 404, 413, 422),
 )
+@in_turn
 def recommend_history(version: Active, request: Request, body: schemas.HistoryRequest) -> Response:
     """Recommend to a listener without an account, from what they played; nothing is kept."""
     desk = desk_of(request)
@@ -176,6 +179,7 @@ def recommend_history(version: Active, request: Request, body: schemas.HistoryRe
         **documented(400, 401, 404, 413, 422),
     },
 )
+@in_turn
 def playlist(
     version: Active, request: Request, body: schemas.PlaylistRequest, format: _Format = "json"
 ) -> Response:

@@ -9,17 +9,13 @@ audio.md.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +23,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from benchmarks.page import options, origin, place, publish
 from recsys.audio.descriptors import describe_recording, listen
 from recsys.audio.recordings import Recording, read_recording, resample
 from recsys.data.world import make_world
@@ -37,6 +34,7 @@ DURATION_S = 30.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 CORES = 16
 SONGS_A_DAY = 20_000
+PEERS = ("librosa", "essentia")
 
 
 def make_clips(folder: Path, n: int) -> list[Path]:
@@ -125,14 +123,12 @@ def measure(paths: list[Path]) -> dict[str, list[float]]:
     return seconds
 
 
-def page(report: dict) -> str:
+def results(report: dict) -> str:
     """Return the results page."""
     middle = {name: median(values) for name, values in report["seconds"].items()}
     lines = [
         "# How long hearing takes",
         "",
-        f"`{report['command']}`, {report['at']}, {report['machine']}; {report['versions']}; load "
-        f"{report['load_before'][0]:.1f} before, {report['load_after'][0]:.1f} after. "
         f"{report['clips']} clips of {DURATION_S:.0f} s, stereo at {RATE:,} Hz, FLAC; processor "
         f"time of one thread, medians over clips.",
         "",
@@ -148,45 +144,31 @@ def page(report: dict) -> str:
         f"{SONGS_A_DAY * needed:,.0f} core seconds: a node of {CORES} cores needs "
         f"{minutes:.1f} minutes a day for them, "
         f"{minutes / 1440:.2%} of its time, if files are read as fast as they are heard.",
+        "",
+        report["origin"],
     ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--clips", type=int, default=20)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    arguments = parser.parse_args()
     if not ONE_THREAD.items() <= os.environ.items():  # read when numpy is imported: start again
         again = [sys.executable, "-m", "benchmarks.audio", *sys.argv[1:]]
         os.execve(sys.executable, again, os.environ | ONE_THREAD)
-    before = os.getloadavg()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        seconds = measure(make_clips(Path(folder), options.clips))
+        seconds = measure(make_clips(Path(folder), arguments.clips))
+    libraries = [name for name in PEERS if importlib.util.find_spec(name)]
     report = {
-        "command": "python -m benchmarks.audio " + " ".join(sys.argv[1:]),
-        "at": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": ", ".join(
-            f"{name} {found}" for name in ("librosa", "essentia", "numba") if (found := _of(name))
-        ),
-        "load_before": before,
-        "load_after": os.getloadavg(),
-        "clips": options.clips,
+        "origin": origin("numba", *libraries, load=load),
+        "clips": arguments.clips,
         "seconds": seconds,
     }
-    print(page(report))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "audio.json").write_text(json.dumps(report, indent=1) + "\n")
-        (options.out / "audio.md").write_text(page(report))
-
-
-def _of(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+    publish(results(report), arguments.out)
+    if arguments.out:
+        place(arguments.out, "json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

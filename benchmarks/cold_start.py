@@ -12,24 +12,21 @@ that cold-start.json holds already stay on the page.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
+from benchmarks.page import options, origin, place, publish
 from recsys.audio.model import pool
 from recsys.backend import LocalBackend
 from recsys.bundle import Models
@@ -261,7 +258,7 @@ def run(seed: int, scale: float, worlds: Path) -> dict[str, dict[str, dict[str, 
     return found
 
 
-def page(seeds: dict[str, dict]) -> str:
+def results(seeds: dict[str, dict]) -> str:
     """Return the results page."""
     figures = {seed: run["figures"] for seed, run in seeds.items()}
     lines = [
@@ -336,33 +333,24 @@ LINE, ORACLE, TOLD = "linear on pooled features", "oracle", "factors trained on 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--seeds", default="0,1,2,3")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--worlds", type=Path, help="folder that keeps the worlds and their sound")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    kept = None if options.out is None else options.out / "cold-start.json"
+    arguments = parser.parse_args()
+    kept = None if arguments.out is None else place(arguments.out, "json")
     known = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
-    command = "python -m benchmarks.cold_start " + " ".join(sys.argv[1:])
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, "
-    versions += f"torch {torch.__version__}"
     with tempfile.TemporaryDirectory() as temporary:
-        for seed in options.seeds.split(","):
-            began = time.time()
-            figures = run(int(seed), options.scale, options.worlds or Path(temporary))
+        for seed in arguments.seeds.split(","):
+            began, load = time.time(), os.getloadavg()[0]
+            figures = run(int(seed), arguments.scale, arguments.worlds or Path(temporary))
             minutes = (time.time() - began) / 60
-            made = (
-                f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, "
-                f"{platform.machine()}; {versions}; {minutes:.0f} minutes"
-            )
+            made = f"{minutes:.0f} minutes. {origin('numpy', 'torch', load=load)}"
             known[seed] = {"figures": figures, "made": made}
             if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
                 known = dict(sorted(known.items()))
                 kept.write_text(json.dumps(known, indent=1) + "\n")
-                kept.with_suffix(".md").write_text(page(known))
-    print(page(known))
+            publish(results(known), arguments.out)
 
 
 if __name__ == "__main__":

@@ -5,24 +5,18 @@
 
 NOTTINGHAM is the folder of the Nottingham tunes (ABC and MIDI). The kinds of mode and metre share
 the clips evenly, as far as their tunes go; each tune is arranged by seed (see nottingham.py),
-rendered by FluidSynth, and 30 s of it are heard. Prints a Markdown table; --out writes it, with the
-machine and the command, to descriptors.md. With --kept a run that was broken off goes on where it
-stopped; FILE gets a line an answer.
+rendered by FluidSynth, and 30 s of it are heard. With --kept a run that was broken off goes on
+where it stopped; FILE gets a line an answer.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
-import platform
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -30,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.nottingham import Arrangement, Tune, arrange, read_tunes
+from benchmarks.page import options, origin, publish
 from benchmarks.synthesiser import Synthesiser
 from recsys.audio.descriptors import describe_recording
 from recsys.audio.tonality import PITCH_CLASSES
@@ -173,14 +168,14 @@ def report(name: str, answers: list[Answer], truths: list[Arrangement], seconds:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("nottingham", type=Path)
     parser.add_argument("--clips", type=int, default=240)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--peers", action="store_true", help="measure librosa and Essentia, too")
     parser.add_argument("--kept", type=Path, metavar="FILE", help="of this seed and these clips")
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    load = os.getloadavg()[0]
     tunes = draw(read_tunes(arguments.nottingham), arguments.clips, arguments.seed)
     methods: dict[str, Callable[[NDArray[np.float32]], Answer]] = {"recsys": ours}
     if arguments.peers:
@@ -203,15 +198,10 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|",
         *(report(name, answers[name], truths, seconds[name]) for name in methods),
     ]
-    print(made, *table, sep="\n")
-    if arguments.out:
-        command = f"`python -m benchmarks.descriptors {' '.join(sys.argv[1:])}`"
-        machine = f"{os.cpu_count()} cores, {platform.machine()}"
-        libraries = [name for name in ("librosa", "essentia") if importlib.util.find_spec(name)]
-        versions = ", ".join(f"{name} {version(name)}" for name in libraries)
-        heading = f"{command}, {datetime.now(UTC):%Y-%m-%d}, {machine}; {versions}; {made}."
-        lines = ["# Descriptors beside librosa and Essentia", "", heading, "", *table, "", NOTES]
-        (arguments.out / "descriptors.md").write_text("\n".join(lines))
+    libraries = [name for name in ("librosa", "essentia") if importlib.util.find_spec(name)]
+    heading = ["# Descriptors beside librosa and Essentia", "", f"{made}.", ""]
+    lines = [*heading, *table, "", NOTES, origin("numba", *libraries, load=load)]
+    publish("\n".join(lines), arguments.out)
 
 
 if __name__ == "__main__":

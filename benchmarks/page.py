@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["options", "origin", "publish"]
+__all__ = ["options", "origin", "place", "publish"]
 
 _QUIET = 0.5
 
@@ -27,10 +27,14 @@ def origin(*packages: str, load: float) -> str:
     """Return the lines that end a page: machine, load before the runs, date, versions, command."""
     busy = " (other work was running: ratios count, seconds do not)" if load > _QUIET else ""
     made_by = ", ".join(f"{name} {version(name)}" for name in packages)
-    words = [f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
-    if "--out" in words:  # where it went is nobody's concern
-        at = words.index("--out")
-        del words[at : at + 2]
+    module = sys.modules["__main__"].__spec__
+    script = f"benchmarks/{Path(sys.argv[0]).name}"
+    words = [script] if module is None else ["-m", module.name]
+    words += sys.argv[1:]
+    for option in ("--out", "--kept", "--worlds"):
+        if option in words:  # where somebody keeps it is nobody's concern
+            at = words.index(option)
+            del words[at : at + 2]
     return (
         f"Machine: {_machine()}, load average before the runs {load:.1f}{busy}.\n"
         f"Made on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}, {made_by}\n"
@@ -42,9 +46,13 @@ def publish(page: str, out: Path | None) -> None:
     """Print a page; keep it, by the name of its benchmark, where there is a place for it."""
     print(page)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        name = Path(sys.argv[0]).stem.replace("_", "-")
-        (out / f"{name}.md").write_text(page.rstrip() + "\n", encoding="utf-8")
+        place(out).write_text(page.rstrip() + "\n", encoding="utf-8")
+
+
+def place(out: Path, kind: str = "md") -> Path:
+    """Return where a benchmark keeps its page, or a file of another `kind`, in a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    return out / f"{Path(sys.argv[0]).stem.replace('_', '-')}.{kind}"
 
 
 def _machine() -> str:

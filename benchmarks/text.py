@@ -1,7 +1,7 @@
 """Text: quality on real listening, what the weights were learned on, and speed.
 
     RECSYS_TEST_DATA=... python benchmarks/text.py [--parts quality,weights,speed]
-                                    [--out docs/results/text.md] [--kept FOLDER] [--no-sentences]
+                                        [--out docs/results] [--kept FOLDER] [--no-sentences]
 
 Every figure of the page is printed by this command; a part replaces its section of the page and
 leaves the others. With ``--kept`` readings and embeddings stay in a folder, so that a second run is
@@ -14,22 +14,18 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse
 import json
-import platform
 import re
 import tempfile
-import textwrap
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from page import options, origin, place
 from scipy.sparse import csr_array, diags_array
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -146,9 +142,9 @@ def parts(corpus: Corpus, said: Said, weighting: str = "log") -> dict[str, np.nd
     return likeness
 
 
-def together(corpus: Corpus, **options: object) -> np.ndarray:
+def together(corpus: Corpus, **settings: object) -> np.ndarray:
     """Return the cosines of the vectors that the project trains."""
-    model = build_text(corpus.dataset, corpus.catalogue, TextConfig(**options))
+    model = build_text(corpus.dataset, corpus.catalogue, TextConfig(**settings))
     rows = model.artist_vectors[corpus.judged].astype(float)
     return rows @ rows.T
 
@@ -181,8 +177,8 @@ def quality(corpus: Corpus, *, sentences: bool) -> list[str]:
         "weighting gaussian (Whitman, Lawrence)": {"weighting": "gaussian"},
         **{f"own voices {n:g}": {"own_voices": n} for n in VOICES if n != default.own_voices},
     }
-    for name, options in variants.items():
-        figures[name] = score(together(corpus, **{**off, **options}), corpus)
+    for name, changed in variants.items():
+        figures[name] = score(together(corpus, **{**off, **changed}), corpus)
         print(name, figures[name], flush=True)
     return [
         f"| {name} | {figure['ndcg']:.4f} | {figure['p']:.4f} | {figure['ndcg'] / best - 1:+.1%} |"
@@ -380,34 +376,28 @@ def joined(page: str, fresh: dict[str, str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, help="put the sections into this results page")
+    parser = options(__doc__)
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--kept", type=Path, help="keep readings and embeddings here")
     parser.add_argument("--no-sentences", action="store_true", help="leave the encoder out")
     args = parser.parse_args()
     sentences = not args.no_sentences
     libraries = ("numpy", "scikit-learn", "sentence-transformers", "trafilatura")
-    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     with tempfile.TemporaryDirectory() as scratch:
         kept = args.kept or Path(scratch)
         kept.mkdir(parents=True, exist_ok=True)
         for part in args.parts.split(","):
             name, measure = PARTS[part]
-            began = time.perf_counter()
+            began, load = time.perf_counter(), os.getloadavg()[0]
             body = measure(kept, sentences=sentences)
             minutes = (time.perf_counter() - began) / 60
-            said = (
-                f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
-                f"Python {platform.python_version()}, {versions}; {minutes:.0f} minutes, load "
-                f"{os.getloadavg()[0]:.1f}. Command: `RECSYS_TEST_DATA=... python "
-                f"benchmarks/text.py --parts {part}{' --no-sentences' * (not sentences)}`."
-            )
-            section = {name: body + "\n" + textwrap.fill(said, 100)}
+            made = f"{minutes:.0f} minutes. {origin(*libraries, load=load)}"
+            section = {name: f"{body}\n{made}"}
             print(f"## {name}\n{section[name]}\n", flush=True)
             if args.out:
-                page = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
-                args.out.write_text(joined(page, section), encoding="utf-8")
+                page = place(args.out)
+                before = page.read_text(encoding="utf-8") if page.exists() else ""
+                page.write_text(joined(before, section), encoding="utf-8")
 
 
 if __name__ == "__main__":

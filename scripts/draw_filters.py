@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from recsys.audio.answers import unpacked
 from recsys.audio.descriptors import FRAME_S, SAMPLE_RATE
 from recsys.audio.listening import Heard, hear_items
 from recsys.audio.network import SoundNetwork
 from recsys.audio.spectrogram import mel_filters
-from recsys.audio.training import unpacked
 from recsys.bundle import Models
 from recsys.data.dataset import Dataset
 

@@ -15,10 +15,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from recsys.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
+
+# What takes long on a machine with other work is no fault of the code.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 _LAST = (
     "tests/test_docs.py",

@@ -37,7 +37,7 @@ class AudioModel:
     """What was heard; None in versions made before descriptors were kept."""
     networks: NDArray[np.uint8] | None = None
     """The networks that hear where an item lies in the collaborative space, as one safetensors
-    file (`recsys.audio.training.unpacked` opens it); None where none was trained."""
+    file (`recsys.audio.answers.unpacked` opens it); None where none was trained."""
 
     def joined(self, said: NDArray[np.float32], networks: NDArray[np.uint8]) -> AudioModel:
         """Return the model whose vectors also hold where `networks` hear the items.

@@ -22,11 +22,11 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional
 
 from recsys import progress
+from recsys.audio.answers import Answers, answer, as_tensor, crop
 from recsys.audio.checkpoints import Checkpoint, Curves, Epoch, State
 from recsys.audio.described import ItemDescriptors
 from recsys.audio.network import TEMPO_CLASSES_BPM, SoundNetwork
@@ -34,9 +34,8 @@ from recsys.config import NetworkConfig
 from recsys.errors import ConfigError
 from recsys.storage import Folder
 
-__all__ = ["Answers", "Learned", "Targets", "answer", "classes_of", "learn", "packed", "unpacked"]
+__all__ = ["Learned", "Targets", "classes_of", "learn"]
 
-_EXCERPTS_AT_ONCE = 64
 _SIZE_WEIGHT = 0.05
 _WARM_UP = 0.3
 """Share of the steps after which the learning rate is at its largest."""
@@ -61,18 +60,6 @@ class Targets:
     curvature: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None
     """Rows (m,) -> (m, f, f): how the error of the predicted plays bends in the item's factors;
     for ``loss = "weighted"``."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What networks say of n recordings."""
-
-    directions: NDArray[np.float32]
-    """(n, f) the mean of the unit vectors thought possible: shorter where unsure."""
-    lengths: NDArray[np.float32]
-    """(n,) lengths of the factors."""
-    biases: NDArray[np.float32]
-    """(n,)"""
 
 
 @dataclass(frozen=True)
@@ -174,56 +161,6 @@ def classes_of(
     return {name: values.astype(np.int64) for name, values in classes.items()}
 
 
-def packed(networks: Sequence[SoundNetwork]) -> NDArray[np.uint8]:
-    """Return networks as the bytes of one safetensors file, for a bundle."""
-    tensors = {
-        f"fold{number}/{name}": value.detach().contiguous()
-        for number, network in enumerate(networks)
-        for name, value in network.state_dict().items()
-    }
-    return np.frombuffer(save(tensors), np.uint8)
-
-
-def unpacked(content: NDArray[np.uint8], config: NetworkConfig) -> list[SoundNetwork]:
-    """Return the networks that `packed` took; `config` is that of their training."""
-    tensors = load(content.tobytes())
-    networks = []
-    for number in range(config.folds):
-        start = f"fold{number}/"
-        mine = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-        network = SoundNetwork(len(mine["mean"]), len(mine["direction.bias"]), config)
-        network.load_state_dict(mine)
-        networks.append(network.eval())
-    return networks
-
-
-def answer(
-    network: SoundNetwork, bands: Sequence[NDArray[np.floating]], config: NetworkConfig
-) -> Answers:
-    """Let one network hear recordings: the mean over excerpts that cover each of them."""
-    excerpts = [
-        (row, start)
-        for row, one in enumerate(bands)
-        for start in _starts(len(one), config.crop_frames)
-    ]
-    device = next(network.parameters()).device
-    directions = np.zeros((len(bands), network.direction.out_features), np.float32)
-    sizes = np.zeros((len(bands), 2), np.float32)
-    network.eval()
-    with torch.inference_mode():
-        for first in range(0, len(excerpts), _EXCERPTS_AT_ONCE):
-            batch = excerpts[first : first + _EXCERPTS_AT_ONCE]
-            rows = np.array([row for row, _ in batch])
-            crops = [_crop(bands[row], start, config.crop_frames) for row, start in batch]
-            said = network(_tensor(crops, device))
-            np.add.at(directions, rows, said.direction.float().cpu().numpy())
-            np.add.at(sizes, rows, said.size.float().cpu().numpy())
-    counts = np.bincount([row for row, _ in excerpts], minlength=len(bands))[:, None]
-    sizes = network.unscaled(torch.from_numpy(sizes / counts)).numpy()
-    directions /= counts.astype(np.float32)
-    return Answers(directions, np.maximum(sizes[:, 0], 0), sizes[:, 1])
-
-
 @dataclass
 class _Training:
     """One network on its way."""
@@ -297,10 +234,10 @@ def _loss(training: _Training, rows: NDArray[np.int64], random: np.random.Genera
     for row in rows.tolist():
         last = max(0, len(training.bands[row]) - config.crop_frames)
         start = int(random.integers(last + 1))
-        crops.append(_crop(training.bands[row], start, config.crop_frames))
+        crops.append(crop(training.bands[row], start, config.crop_frames))
     on_gpu = device.type == "cuda"
     with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
-        said = training.network(_tensor(crops, device))
+        said = training.network(as_tensor(crops, device))
     factors = torch.from_numpy(targets.factors[rows]).to(device)
     error = said.direction.float() - functional.normalize(factors)
     if config.loss == "weighted" and targets.curvature is not None:
@@ -398,22 +335,3 @@ def _shares(group: NDArray[np.integer], n: int, seed: int) -> NDArray[np.int64]:
     _, place = np.unique(group, return_inverse=True)
     order = np.random.default_rng(seed).permutation(place.max(initial=-1) + 1)
     return np.asarray(order[place] % n, np.int64)
-
-
-def _starts(n_frames: int, crop_frames: int) -> NDArray[np.int64]:
-    """Return where excerpts begin that overlap as little as covering all frames allows."""
-    n_excerpts = max(1, -(-n_frames // crop_frames))
-    return np.linspace(0, max(0, n_frames - crop_frames), n_excerpts).astype(np.int64)
-
-
-def _crop(bands: NDArray[np.floating], start: int, n_frames: int) -> NDArray[np.floating]:
-    """Return (n_frames, n_mels); a recording that is too short goes round."""
-    if len(bands) < n_frames:
-        return bands[np.arange(n_frames) % len(bands)]
-    return bands[start : start + n_frames]
-
-
-def _tensor(crops: list[NDArray[np.floating]], device: torch.device) -> Tensor:
-    """Return (batch, n_mels, n_frames) float32."""
-    batch = torch.from_numpy(np.stack(crops))  # (batch, n_frames, n_mels)
-    return batch.to(device).float().transpose(1, 2)

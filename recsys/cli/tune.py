@@ -1,4 +1,4 @@
-"""recsys tune DATASET OUT: search the settings that [tune] space names."""
+"""recsys tune DATASET OUT: search the settings that tune.space names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command(
     config: ConfigFile = None,
     set_keys: SetKeys = None,
 ) -> None:
-    """Search lambda, alpha, factor count and whatever [tune] space names on the tune slice.
+    """Search lambda, alpha, factor count and whatever tune.space names on the tune slice.
 
     Writes OUT/best.toml, OUT/trials.csv and OUT/report.html.
     """

@@ -34,10 +34,11 @@ from recsys.cluster.turning import by_user, turned
 from recsys.collaborative.routes import Sharded
 from recsys.config import Config, InteractionsConfig
 from recsys.data.catalogue import Catalogue, read_catalogue
-from recsys.data.dataset import Dataset, RowGroup
+from recsys.data.dataset import Dataset
 from recsys.data.events import EVENT_COLUMNS, Events, each_once, no_events, numbered
 from recsys.data.identity import Ids, string_arrays
 from recsys.data.interactions import Interactions, build_interactions, stream_counts
+from recsys.data.parts import RowGroup
 from recsys.errors import InputError
 
 __all__ = ["Intake", "take_in"]

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.audio.listening import hear_items
 from recsys.backend import Backend
 from recsys.bundle import Block, Bundle, Models, write_block
 from recsys.cluster.intake import Intake, take_in
@@ -42,7 +41,15 @@ from recsys.data.events import no_events
 from recsys.data.identity import Ids
 from recsys.data.interactions import Interactions
 from recsys.errors import ConfigError, UsageError
-from recsys.pipeline import MODEL_NAMES, Content, Source, assemble, check_names, training_key
+from recsys.pipeline import (
+    MODEL_NAMES,
+    Content,
+    Hearing,
+    Source,
+    assemble,
+    check_names,
+    training_key,
+)
 from recsys.progress import note
 from recsys.storage import Folder
 
@@ -66,33 +73,21 @@ def build_sharded(
     Arguments and errors as in `recsys.pipeline.build`; all workers must reach the dataset and the
     models.
     """
-    check_names(only)
-    if "collaborative" not in only:
-        raise UsageError("--sharded trains the collaborative model; name it in --only, or drop it")
-    _refuse(config)
-    if config.collaborative.warm_start and models.versions():
-        note("collaborative starts afresh: --sharded goes on from no version")
-    if config.ensemble.blend == "auto" and set(MODEL_NAMES) <= set(only):
-        note("blend: fusion; --sharded learns none")
-    heard: dict[str, Any] = {}
-    if "audio" in {*only, *config.collaborative.features}:
-        # Hearing fills the descriptors table, which is part of the dataset that the key names.
-        heard = {"heard": hear_items(dataset, config.audio, backend)}
-        if heard["heard"] and config.network.enabled:
-            note("network left out: --sharded trains none")
+    _check(config, only)
+    hearing = Hearing(dataset, config, backend)
+    key = training_key(["sharded", hearing.fingerprint(only)], config)
+    _note_limits(config, only, models, hearing)
     writer = models.write()
     checkpoints = Checkpoints(
-        f"{models.folder.address}/checkpoints/"
-        + training_key(["sharded", dataset.fingerprint()], config),
+        f"{models.folder.address}/checkpoints/{key}",
         every=config.collaborative.checkpoint_every,
         resume=resume,
     )
     taken: Intake | None = None
 
     def content_of(catalogue: Catalogue) -> Content:
-        content = Content(Source(dataset, catalogue, no_events()), config, backend=backend)
-        vars(content).update(heard)
-        return content
+        source = Source(dataset, catalogue, no_events())
+        return Content(source, config, backend=backend, hearing=hearing)
 
     def load(workers: Backend) -> Sharded:
         nonlocal taken
@@ -137,14 +132,27 @@ def build_sharded(
     return version
 
 
-def _refuse(config: Config) -> None:
-    """Raise ConfigError for what cannot be had of a log that nobody holds."""
+def _check(config: Config, only: Collection[str]) -> None:
+    """Raise UsageError or ConfigError for what cannot be had of a log that nobody holds."""
+    check_names(only)
+    if "collaborative" not in only:
+        raise UsageError("--sharded trains the collaborative model; name it in --only, or drop it")
     blend = config.ensemble.blend
     if blend not in ("auto", "fusion"):
         raise ConfigError(
             f"ensemble.blend: {blend} is learned from the whole log in one process; "
             f"take fusion, or train without --sharded"
         )
+
+
+def _note_limits(config: Config, only: Collection[str], models: Models, hearing: Hearing) -> None:
+    """Say what a build in one process would do besides."""
+    if config.collaborative.warm_start and models.versions():
+        note("collaborative starts afresh: --sharded goes on from no version")
+    if config.ensemble.blend == "auto" and set(MODEL_NAMES) <= set(only):
+        note("blend: fusion; --sharded learns none")
+    if config.network.enabled and hearing.wanted(only) and hearing.heard:
+        note("network left out: --sharded trains none")
 
 
 def worker_bytes(bundle: Bundle, n_workers: int) -> float:

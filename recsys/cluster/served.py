@@ -27,6 +27,7 @@ from recsys.data.identity import Ids
 from recsys.data.interactions import Interactions
 from recsys.ensemble.segments import find_segments
 from recsys.errors import WorkersLostError
+from recsys.pipeline import note_exact
 from recsys.progress import note
 from recsys.retrieval import APPROXIMATE_FROM, catalogue_graph
 from recsys.storage import Folder
@@ -93,8 +94,8 @@ def linked(arrays: dict[str, list[Block]], backend: Backend, path: str) -> Block
             note(f"collaborative: workers died of linking the items ({found}); search stays exact")
             return None
         graph, recall = found
-        if graph is None and recall < 1:
-            note(f"collaborative: a walk finds {recall:.0%} of the nearest items; search exact")
+        if graph is None:
+            note_exact("collaborative", recall)
     return graph
 
 

@@ -19,52 +19,26 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys.data.parts import ROW_GROUP, Part, PartWriter, RowGroup, complete, projected, with_codes
 from recsys.data.tables import TABLES
 from recsys.data.tombstones import buried
 from recsys.errors import InputError
-from recsys.storage import AbandonedError, Folder
+from recsys.storage import Folder
 
-__all__ = ["Dataset", "Part", "RowGroup", "Transaction"]
+__all__ = ["Dataset", "Transaction"]
 
 _MANIFEST = "manifest.json"
 _SCHEMA = 1
-_ROW_GROUP = 131_072
 _LEFTOVER_AGE_S = 86_400.0
-
-
-@dataclass(frozen=True)
-class Part:
-    """One immutable Parquet file of one table."""
-
-    table: str
-    file: str
-    rows: int
-    source: str
-    """What was imported, e.g. ``lastfm-hetrec:user_artists.dat``."""
-    fingerprint: str
-    """Hash of the source's content; equal fingerprints are the same import."""
-
-
-@dataclass(frozen=True)
-class RowGroup:
-    """A piece of a part that can be read alone."""
-
-    part: Part
-    number: int
-    """Place in the part."""
-    first: int
-    """Rows of the table that lie before it, in order of import."""
-    rows: int
 
 
 class Dataset:
@@ -135,7 +109,7 @@ class Dataset:
 
         With `encoded`, texts come as dictionaries: numbers, and the distinct texts of the batch.
         """
-        schema = _projected(part.table, columns)
+        schema = projected(part.table, columns)
         listener = TABLES[part.table].listener
         if listener is not None and not self.tombstones:
             listener = None
@@ -143,7 +117,7 @@ class Dataset:
         if listener is not None and listener not in schema.names:
             read = schema.append(TABLES[part.table].schema.field(listener))
         if encoded:
-            read = pa.schema([_encoded(field) for field in read])
+            read = pa.schema([with_codes(field) for field in read])
         place = self.folder.locate(part.file)
         with self._readable(part), self.folder.filesystem.open_input_file(place) as file:
             names = set(pq.read_schema(file).names)
@@ -152,7 +126,7 @@ class Dataset:
             stored = pq.ParquetFile(file, read_dictionary=texts)
             wanted = [field.name for field in present]
             groups = None if row_group is None else [row_group]
-            for batch in stored.iter_batches(_ROW_GROUP, row_groups=groups, columns=wanted):
+            for batch in stored.iter_batches(ROW_GROUP, row_groups=groups, columns=wanted):
                 whole = complete(part.table, batch, read)
                 if listener is not None:
                     gone = buried(whole.column(listener), self.tombstones)
@@ -176,10 +150,10 @@ class Dataset:
 
         A row whose key is null is like no other.
         """
-        schema = _projected(table, columns)
+        schema = projected(table, columns)
         key = TABLES[table].key
         wanted = list(dict.fromkeys([*schema.names, *key]))
-        rows = pa.Table.from_batches(self.batches(table, wanted), _projected(table, wanted))
+        rows = pa.Table.from_batches(self.batches(table, wanted), projected(table, wanted))
         if key and rows.num_rows:
             order = pa.array(np.arange(rows.num_rows))
             named = rows.select(list(key)).append_column("row", order).drop_null()
@@ -280,7 +254,7 @@ class Transaction:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._writers: dict[tuple[str, str, str], _PartWriter] = {}
+        self._writers: dict[tuple[str, str, str], PartWriter] = {}
         self._snapshots: set[tuple[str, str]] = set()
         self.parts: list[Part] = []
 
@@ -307,7 +281,7 @@ class Transaction:
         for batch in batches:
             if batch.num_rows:
                 if key not in self._writers:
-                    self._writers[key] = _PartWriter(self._dataset.folder, table)
+                    self._writers[key] = PartWriter(self._dataset.folder, table)
                 self._writers[key].write(batch)
                 rows += batch.num_rows
         return rows
@@ -339,66 +313,3 @@ class Transaction:
             writer.abandon()
         for part in self.parts:
             self._dataset.folder.delete(part.file)
-
-
-class _PartWriter:
-    """One Parquet file in the making."""
-
-    def __init__(self, folder: Folder, table: str) -> None:
-        self.file = f"{table}/{uuid.uuid4().hex}.parquet"
-        self.rows = 0
-        self._table = table
-        self._schema = TABLES[table].schema
-        self._open = ExitStack()
-        stream = self._open.enter_context(folder.writing(self.file))
-        self._parquet = pq.ParquetWriter(stream, self._schema, compression="zstd")
-
-    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
-        """Append rows as one row group or more."""
-        full = complete(self._table, batch, self._schema)
-        self.rows += full.num_rows
-        self._parquet.write_table(pa.Table.from_batches([full]), row_group_size=_ROW_GROUP)
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._parquet.close()
-        self._open.close()
-
-    def abandon(self) -> None:
-        """Leave no file; the disk may refuse even what finishing it would write."""
-        with suppress(OSError):
-            self._parquet.close()
-        with suppress(AbandonedError, OSError), self._open:
-            raise AbandonedError
-
-
-def complete(table: str, batch: pa.RecordBatch | pa.Table, schema: pa.Schema) -> pa.RecordBatch:
-    """Return `batch` with exactly the columns of `schema`, absent ones filled."""
-    defaults = TABLES[table].defaults
-    columns = []
-    for column in schema:
-        if column.name in batch.schema.names:
-            values = batch.column(column.name)
-            if isinstance(values, pa.ChunkedArray):
-                values = values.combine_chunks()
-            values = values.cast(column.type)
-            if column.name in defaults and values.null_count:
-                values = values.fill_null(defaults[column.name])
-        else:
-            kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-            values = pa.repeat(pa.scalar(defaults.get(column.name), kind), batch.num_rows)
-            values = values.cast(column.type)
-        columns.append(values)
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _projected(table: str, columns: Sequence[str] | None) -> pa.Schema:
-    schema = TABLES[table].schema
-    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
-
-
-def _encoded(field: pa.Field) -> pa.Field:
-    """Return a field of texts as one of dictionaries, any other as it is."""
-    if not pa.types.is_string(field.type):
-        return field
-    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string()))

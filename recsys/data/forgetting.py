@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.data.dataset import Dataset, Part
+from recsys.data.dataset import Dataset
+from recsys.data.parts import Part, PartWriter
 from recsys.data.tables import TABLES
 from recsys.data.tombstones import buried, tombstone
 
@@ -51,8 +51,7 @@ def forget_rows(dataset: Dataset) -> int:
     changes: dict[str, Part | None] = {}
     for part in dataset.parts:
         if n_gone := _count(dataset, part, tombstones):
-            kept = part.rows - n_gone
-            changes[part.file] = _rewritten(dataset, part, kept) if kept else None
+            changes[part.file] = _rewritten(dataset, part) if n_gone < part.rows else None
             removed += n_gone
     dataset.replace_parts(changes)
     return removed
@@ -64,24 +63,24 @@ def _count(dataset: Dataset, part: Part, tombstones: Collection[str]) -> int:
     if column is None:
         return 0
     with dataset.folder.filesystem.open_input_file(dataset.folder.locate(part.file)) as file:
-        stored = pq.ParquetFile(file, read_dictionary=[column])
-        if column not in stored.schema_arrow.names:
+        if column not in pq.read_schema(file).names:  # from before the table had it
             return 0
+        stored = pq.ParquetFile(file, read_dictionary=[column])
         batches = stored.iter_batches(columns=[column])
         return sum(int(buried(batch.column(0), tombstones).sum()) for batch in batches)
 
 
-def _rewritten(dataset: Dataset, part: Part, rows: int) -> Part:
+def _rewritten(dataset: Dataset, part: Part) -> Part:
     """Write a part again without the rows that no reader sees any more."""
-    file = f"{part.table}/{uuid.uuid4().hex}.parquet"
-    schema = TABLES[part.table].schema
-    with (
-        dataset.folder.writing(file) as stream,
-        pq.ParquetWriter(stream, schema, compression="zstd") as writer,
-    ):
+    writer = PartWriter(dataset.folder, part.table)
+    try:
         for batch in dataset.part_batches(part):
-            writer.write_table(pa.Table.from_batches([batch]))
-    return replace(part, file=file, rows=rows)
+            writer.write(batch)
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    return replace(part, file=writer.file, rows=writer.rows)
 
 
 def _forget_rejects(dataset: Dataset, tombstones: Collection[str]) -> Iterator[int]:

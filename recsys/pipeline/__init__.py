@@ -26,8 +26,8 @@ blending.py learns the blend, building.py makes the version.
 """
 
 from recsys.pipeline.blending import learn_blend
-from recsys.pipeline.building import assemble, build, check_names
-from recsys.pipeline.content import MODEL_NAMES, Content
+from recsys.pipeline.building import assemble, build, check_names, note_exact
+from recsys.pipeline.content import MODEL_NAMES, Content, Hearing
 from recsys.pipeline.source import Source, evidence_of, evidence_times, read_source
 from recsys.pipeline.training import IDLE_KEYS, learn_to_hear, training_key
 
@@ -35,6 +35,7 @@ __all__ = [
     "IDLE_KEYS",
     "MODEL_NAMES",
     "Content",
+    "Hearing",
     "Source",
     "assemble",
     "build",
@@ -43,6 +44,7 @@ __all__ = [
     "evidence_times",
     "learn_blend",
     "learn_to_hear",
+    "note_exact",
     "read_source",
     "training_key",
 ]

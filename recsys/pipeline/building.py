@@ -28,7 +28,7 @@ from recsys.pipeline.training import train_factors, training_key
 from recsys.progress import note
 from recsys.retrieval import catalogue_graph
 
-__all__ = ["assemble", "build", "check_names"]
+__all__ = ["assemble", "build", "check_names", "note_exact"]
 
 
 def build(
@@ -73,9 +73,6 @@ def build(
     known_lists(source, interactions).write(writer)
 
     shared = Content(source, config, backend=backend) if content is None else content
-    if "audio" in {*only, *config.collaborative.features}:
-        # Hearing fills the descriptors table, which is part of the dataset that the key names.
-        _ = shared.heard
     # A blend learned with a model cannot do without it.
     if set(MODEL_NAMES) <= set(only) and config.ensemble.blend != "fusion":
         _keep_blend(learn_blend(shared), writer)
@@ -83,7 +80,7 @@ def build(
     _ = [getattr(shared, name) for name in ("text", "audio") if name in only]
     content = shared.afresh(source, frozenset(only))
     latest = int(source.events.at.max(initial=0))
-    key = training_key([source.dataset.fingerprint(), len(source.events), latest], config)
+    key = training_key([content.hearing.fingerprint(only), len(source.events), latest], config)
     every = config.collaborative.checkpoint_every
     path = f"{models.folder.path}/checkpoints/{key}"
     checkpoints = Checkpoints(path, every=every, resume=resume)
@@ -188,12 +185,15 @@ def _write_graph(
     vectors: NDArray[np.float32],
     biases: NDArray[np.float32] | None = None,
 ) -> None:
-    """Store how a large catalogue's items lie to each other, so that serving need not look at all.
-
-    Where a walk would find too little, none is stored and the search stays exact.
-    """
+    """Store how a large catalogue's items lie, so that serving need not look at all."""
     graph, recall = catalogue_graph(vectors, biases)
     if graph is not None:
         writer.add(f"neighbours/{name}", graph)
-    elif recall < 1:
+    else:
+        note_exact(name, recall)
+
+
+def note_exact(name: str, recall: float) -> None:
+    """Say why a large catalogue has no graph: a walk of `recall` would find too little."""
+    if recall < 1:
         note(f"{name}: a walk finds {recall:.0%} of the nearest items; the search stays exact")

@@ -7,7 +7,6 @@ collaborative model may draw its items' vectors to.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -19,38 +18,78 @@ from recsys.backend import Backend, LocalBackend
 from recsys.collaborative.checks import MAX_FEATURES
 from recsys.config import Config
 from recsys.data.catalogue import Catalogue
+from recsys.data.dataset import Dataset
 from recsys.ensemble.learning import Ladder
 from recsys.pipeline.source import Source
 from recsys.progress import note
 from recsys.text.model import TextModel, build_text, leading_directions
 
-__all__ = ["MODEL_NAMES", "Content"]
+__all__ = ["MODEL_NAMES", "Content", "Hearing"]
 
 MODEL_NAMES = ("collaborative", "text", "audio")
 """The three models, in the order in which they are trained."""
 
 
-@dataclass
+class Hearing:
+    """What the recordings of a dataset sound like, whatever catalogue is made of it; heard once."""
+
+    def __init__(self, dataset: Dataset, config: Config, backend: Backend) -> None:
+        self._dataset, self._config, self._backend = dataset, config, backend
+
+    @cached_property
+    def heard(self) -> dict[str, Heard]:
+        """By item id."""
+        return hear_items(self._dataset, self._config.audio, self._backend)
+
+    def wanted(self, only: Collection[str]) -> bool:
+        """Tell whether a training of the models `only` needs to hear anything."""
+        return "audio" in {*only, *self._config.collaborative.features}
+
+    def fingerprint(self, only: Collection[str]) -> str:
+        """Return the dataset's, as it is once all that a training of `only` needs is heard.
+
+        Hearing fills the descriptors table, which is part of the dataset.
+        """
+        if self.wanted(only):
+            _ = self.heard
+        return self._dataset.fingerprint()
+
+
 class Content:
     """What is said of items, what they sound like, and how to blend; each is found out once.
 
     Several builds from one dataset share it, as those that evaluate and those that serve.
+
+    Parameters
+    ----------
+    only
+        The models wanted.
+    backend
+        Where recordings and passages are encoded, and models trained that only the blend needs.
+    hearing
+        Of the same dataset, where another shares it.
     """
 
-    source: Source
-    config: Config
-    only: Collection[str] = MODEL_NAMES
-    """The models wanted."""
-    sound: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
-    """What networks say, (n_items, f), and these; once factors are there to learn from."""
-    ladder: Ladder | None = None
-    """How to blend, once it is learned."""
-    backend: Backend = field(default_factory=LocalBackend)
-    """Where recordings and passages are encoded, and models trained that only the blend needs."""
+    def __init__(
+        self,
+        source: Source,
+        config: Config,
+        only: Collection[str] = MODEL_NAMES,
+        *,
+        backend: Backend | None = None,
+        hearing: Hearing | None = None,
+    ) -> None:
+        self.source, self.config, self.only = source, config, only
+        self.backend = backend or LocalBackend()
+        self.hearing = hearing or Hearing(source.dataset, config, self.backend)
+        self.sound: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None
+        """What networks say, (n_items, f), and these; once factors are there to learn from."""
+        self.ladder: Ladder | None = None
+        """How to blend, once it is learned."""
 
-    @cached_property
+    @property
     def heard(self) -> dict[str, Heard]:
-        return hear_items(self.source.dataset, self.config.audio, self.backend)
+        return self.hearing.heard
 
     @cached_property
     def text(self) -> TextModel | None:
@@ -68,8 +107,8 @@ class Content:
 
     def afresh(self, source: Source, only: Collection[str] = MODEL_NAMES) -> Content:
         """Return the same for other events of the same catalogue, nothing learned from them yet."""
-        other = Content(source, self.config, only, backend=self.backend)
-        shared = ("heard", "text", "audio")
+        other = Content(source, self.config, only, backend=self.backend, hearing=self.hearing)
+        shared = ("text", "audio")
         vars(other).update({name: vars(self)[name] for name in shared if name in vars(self)})
         return other
 

@@ -84,7 +84,8 @@ def learn_to_hear(
 
     A row is the shorter the less sure networks are; the mean square length is 1.
     """
-    from recsys.audio.training import Targets, classes_of, learn, packed
+    from recsys.audio.answers import packed
+    from recsys.audio.training import Targets, classes_of, learn
 
     assert content.audio is not None and content.audio.descriptors is not None
     catalogue, config = content.source.catalogue, content.config.network

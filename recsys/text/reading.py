@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 from recsys import progress
 from recsys.config import TextConfig
 from recsys.data.catalogue import Catalogue, milliseconds
-from recsys.data.dataset import Dataset, Part
+from recsys.data.dataset import Dataset
 from recsys.data.identity import Ids
+from recsys.data.parts import Part
 from recsys.errors import InputError
 from recsys.storage import Folder
 from recsys.text.mentions import Mention, Names

@@ -15,7 +15,7 @@ import typer
 from recsys.audio.descriptors import FRAME_S, SAMPLE_RATE, describe_recording, listen
 from recsys.audio.recordings import read_recording
 from recsys.cli.analyse import command
-from recsys.data.dataset import complete
+from recsys.data.parts import complete
 from recsys.data.tables import TABLES
 
 RATE = 44_100

@@ -11,13 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsys.audio.training import unpacked
+from recsys.audio.answers import unpacked
+from recsys.backend import LocalBackend
 from recsys.bundle import Bundle, Models
 from recsys.cli import main
 from recsys.collaborative.curvature import Curvature
 from recsys.collaborative.factors import Factors
 from recsys.config import CollaborativeConfig, Config
 from recsys.data.world import World, make_world, synthesise
+from recsys.pipeline import MODEL_NAMES, Content, Hearing, read_source
 from scripts import draw_filters
 
 SMALL = (
@@ -52,6 +54,24 @@ def train(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trai
         return Models(tmp_path / "models").open()
 
     return run
+
+
+def test_a_training_is_named_by_the_dataset_that_it_leaves_when_it_has_heard(
+    tmp_path: Path,
+) -> None:
+    """Else the key of its checkpoint would not be found again."""
+    world = make_world(tmp_path, scale=0.06)
+    synthesise(world, duration_s=3.0)
+    config, unheard = Config(), world.dataset.fingerprint()
+    hearing = Hearing(world.dataset, config, LocalBackend())
+    assert hearing.fingerprint(["collaborative", "text"]) == unheard
+    known = hearing.fingerprint(MODEL_NAMES)
+    assert known == world.dataset.fingerprint() != unheard
+    assert Hearing(world.dataset, config, LocalBackend()).fingerprint(MODEL_NAMES) == known
+    drawn = config.override(['collaborative.features=["audio"]'])
+    assert Hearing(world.dataset, drawn, LocalBackend()).wanted(["collaborative"])
+    content = Content(read_source(world.dataset), config, hearing=hearing)
+    assert content.afresh(content.source).heard is hearing.heard
 
 
 def test_networks_join_the_audio_space_are_kept_and_drawn(

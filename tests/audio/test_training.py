@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.audio import training
+from recsys.audio import answers, training
+from recsys.audio.answers import answer, packed, unpacked
 from recsys.audio.checkpoints import Checkpoint
 from recsys.audio.network import AUXILIARY, TEMPO_CLASSES_BPM, SoundNetwork
-from recsys.audio.training import Targets, answer, learn, packed, unpacked
+from recsys.audio.training import Targets, learn
 from recsys.config import NetworkConfig
 from recsys.errors import ConfigError, InputError
 from recsys.storage import Folder
@@ -156,11 +157,11 @@ def test_the_weighted_loss_cares_for_what_bends_it() -> None:
 
 
 def test_short_recordings_go_round_and_long_ones_are_covered() -> None:
-    assert training._starts(10, 24).tolist() == [0]
-    assert training._starts(24, 24).tolist() == [0]
-    starts = training._starts(100, 24)
+    assert answers._starts(10, 24).tolist() == [0]
+    assert answers._starts(24, 24).tolist() == [0]
+    starts = answers._starts(100, 24)
     assert starts[0] == 0 and starts[-1] == 76 and np.diff(starts).max() <= 24
-    assert training._crop(np.arange(3)[:, None], 0, 7)[:, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert answers.crop(np.arange(3)[:, None], 0, 7)[:, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_heads_and_shapes() -> None:

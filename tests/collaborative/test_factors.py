@@ -128,6 +128,13 @@ def test_fold_in_minimises_the_objective(case):
             assert objective(factors, evidence[[user]], x + step, b + b_step) > least
 
 
+def test_a_fold_in_without_regularisation_is_finite():
+    """Six factors fill up to sixteen columns: what stands in the others is divided by nothing."""
+    factors, evidence = trained(CollaborativeConfig(bias=True, regularization=0.0))
+    vectors, biases = factors.fold_in(evidence[:5])
+    assert np.isfinite(vectors).all() and np.isfinite(biases).all() and vectors.any()
+
+
 def test_fold_in_of_items_is_the_last_half_step(case):
     factors, evidence = case
     vectors, biases = factors.fold_in_items(csr_array(evidence.T))

@@ -71,13 +71,26 @@ def in_eigenbasis(fixed, fixed_biases, rule):
     return rotated, dense, rotation
 
 
-def run(rows, rule, fixed, fixed_biases, ridges, bias_ridges, prior, cg_steps=0):
+def run(
+    rows,
+    rule,
+    fixed,
+    fixed_biases,
+    ridges,
+    bias_ridges,
+    prior,
+    cg_steps=0,
+    start=None,
+    relaxation=1.0,
+):
     rotated, dense, rotation = in_eigenbasis(fixed, fixed_biases, rule)
     n_rows, f = prior.shape
     turned = np.zeros((max(n_rows, 2), rotated.shape[1]), np.float32)  # one row would mean none
     turned[:n_rows, :f] = prior @ rotation
     factors = np.zeros((n_rows, rotated.shape[1]), np.float32)
     biases = np.zeros(n_rows, np.float32)
+    if start is not None:
+        factors[:, :f], biases[:] = start[:, :f] @ rotation, start[:, f]
     frozen = [
         rotated,
         fixed_biases.astype(np.float32),
@@ -87,7 +100,7 @@ def run(rows, rule, fixed, fixed_biases, ridges, bias_ridges, prior, cg_steps=0)
     ]
     for array in [*frozen, *rows, dense.diagonal, dense.centre, dense.rhs]:
         array.flags.writeable = False
-    problem = (rows, 0, n_rows, HalfStep(rule, dense, *frozen, 1.0), factors, biases)
+    problem = (rows, 0, n_rows, HalfStep(rule, dense, *frozen, relaxation), factors, biases)
     if cg_steps:
         solvers.solve_cg(*problem, cg_steps)
     else:
@@ -128,6 +141,20 @@ def test_solvers_agree_with_the_dense_twin(
     np.testing.assert_allclose(run(*arguments), wanted, atol=bound)
     # In exact arithmetic f + 1 steps suffice; rounding asks for some more.
     np.testing.assert_allclose(run(*arguments, cg_steps=4 * f + 20), wanted, atol=bound)
+
+
+@pytest.mark.parametrize("cg_steps", [0, 60])
+@pytest.mark.parametrize("relaxation", [0.5, 1.0, 1.6])
+def test_a_step_goes_its_share_of_the_way_wherever_it_starts(cg_steps, relaxation):
+    rng = np.random.default_rng(3)
+    rows = make_rows(rng, 3, 20, [4, 9, 20])
+    rule = Rule(1.0, 2.0, 0.5, 0.0, False, True)
+    fixed, fixed_biases = rng.normal(0, 0.4, (20, 6)), rng.normal(0, 0.1, 20)
+    arguments = (rows, rule, fixed, fixed_biases, np.ones(3), np.zeros(3), np.zeros((3, 6)))
+    start = rng.normal(size=(3, 7))
+    found = run(*arguments, cg_steps, start, relaxation)
+    wanted = start + relaxation * (twin(*arguments) - start)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize("alpha", [1e4, 1e7])

@@ -37,6 +37,16 @@ def test_ratings_are_between_0_and_100_stars(stars, fine):
     assert (fault(value=stars, kind="rating") is None) is fine
 
 
+def test_of_several_faults_the_first_is_told_and_good_rows_have_none():
+    checked = judge(
+        "events",
+        user_id=["u", "bell\a", "u"],
+        item_id=["i", "bell\a", "i"],
+        kind=["stream", "nonsense", "save"],
+    )
+    assert list(checked.reasons) == [1] and checked.reasons[1].startswith("user_id: ")
+
+
 @pytest.mark.parametrize(
     ("at", "rule"),
     [
@@ -117,8 +127,8 @@ def test_what_is_clearly_public_is_taken(private):
 
 
 def test_unknown_durations_are_null_and_negative_ones_refused():
-    made = judge("items", item_id=["a", "b", "c", "d"], duration_s=["0", "nan", "-1", "3"])
-    assert made.rows.column("duration_s").to_pylist() == [None, None, 3]
+    made = judge("items", item_id=["a", "b", "c", "d"], duration_s=["0", "nan", "-1", "0.5"])
+    assert made.rows.column("duration_s").to_pylist() == [None, None, 0.5]
     assert "duration_s" in made.reasons[2]
 
 

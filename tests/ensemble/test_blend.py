@@ -104,3 +104,20 @@ def test_a_signal_is_there_exactly_where_its_source_listed_the_item(candidates, 
         ]
         expected = [there and weights[name] > 0 for there in listed]
         assert (blend.signals[:, column] > 0).tolist() == expected
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**16), st.integers(20, 60))
+def test_items_that_fall_on_one_place_of_the_table_stay_apart(seed, depth):
+    """So many large rows that some share a slot, in two sources that share half of them."""
+    rng = np.random.default_rng(seed)
+    known = rng.choice(2**31 - 1, depth + depth // 2, replace=False).astype(np.int32)
+    rows = {"text": known[None, :depth], "audio": rng.permutation(known[None, -depth:], axis=1)}
+    blend = fuse(rows, {"text": 1, "audio": 2}, rank_offset=0)
+    wanted = {int(item): [0.0, 0.0] for item in known}
+    for column, (weight, found) in enumerate(zip((1, 2), rows.values())):
+        for rank, item in enumerate(found[0].tolist(), start=1):
+            wanted[item][column] = weight / rank
+    assert len(blend) == len(wanted)
+    found = dict(zip(blend.item.tolist(), map(tuple, blend.signals.tolist())))
+    assert found == {item: tuple(signals) for item, signals in wanted.items()}

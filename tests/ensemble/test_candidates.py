@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from recsys.ensemble.candidates import Eligible, Popularity, Space, positive
+from recsys.ensemble.candidates import Eligible, Popularity, Space, positive, rows_of, unit
 from recsys.ensemble.tastes import profiles
 
 
@@ -55,6 +55,21 @@ def test_skips_are_no_history_and_the_evidence_is_left_alone():
     evidence = csr_array(np.array([[2, -1, 0]], np.float32))
     assert positive(evidence).indices.tolist() == [0]
     assert evidence.data.tolist() == [2, -1]
+    assert positive(csr_array(np.array([[-2, 0, -1]], np.float32))).nnz == 0
+
+
+@pytest.mark.parametrize("rows", [[1], [2], [2, 0, 2], []])
+def test_rows_of_a_matrix_are_those_asked_for(rows):
+    whole = np.array([[0, 1, 2], [3, 0, 4], [0, 0, 5]], np.float32)
+    some = rows_of(csr_array(whole), np.array(rows, np.int64))
+    assert some.toarray().tolist() == whole[rows].tolist()
+    assert some.has_sorted_indices
+
+
+def test_unit_rows_point_where_they_did():
+    assert unit(np.array([[3, 4], [0, 0], [0, -2]], np.float32)).tolist() == pytest.approx(
+        np.array([[0.6, 0.8], [0, 0], [0, -1]])
+    )
 
 
 def test_what_says_nothing_about_a_taste_is_not_found():

@@ -9,7 +9,6 @@ from scipy.sparse import csr_array
 from recsys.data.interactions import Interactions
 from recsys.evaluation.compare import paired_bootstrap
 from recsys.evaluation.groups import parts
-from recsys.evaluation.metrics import gini, list_metrics
 
 
 def test_a_steady_difference_is_certain_though_listeners_differ_much():
@@ -34,21 +33,6 @@ def test_no_difference_is_not_certain_and_listeners_without_truth_do_not_count()
     assert not paired_bootstrap(noise, noise[::-1].copy()).certain
     assert paired_bootstrap(np.array([np.nan, 2.0]), np.array([5.0, 1.0])).mean == 1.0
     assert np.isnan(paired_bootstrap(np.array([np.nan]), np.array([1.0])).mean)
-
-
-def test_gini_by_hand():
-    assert gini(np.array([0, 1, 2, 3]), 4) == 0
-    assert gini(np.array([2, 2, 2]), 4) == pytest.approx(0.75)
-    assert gini(np.array([0, 1]), 4) == pytest.approx(0.5)
-    assert np.isnan(gini(np.zeros(0, int), 4))
-
-
-def test_diversity_by_hand():
-    """Items 0 and 1 are one direction, 2 another: pairs differ by 0, 1, 1."""
-    vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    ranked = np.array([[0, 1, 2], [0, 1, -1]], np.int32)
-    found = list_metrics(ranked, np.ones(3, int), 2, spaces=[vectors], ks=(3,))
-    assert found["diversity@3"] == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_parts_hold_the_right_pairs():

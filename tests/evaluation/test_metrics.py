@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from recsys.evaluation.metrics import list_metrics, ranking_metrics, summary
+from recsys.evaluation.metrics import gini, list_metrics, ranking_metrics, summary
 
 
 def truth_of(*loved: set[int], n_items: int = 10) -> csr_array:
@@ -91,6 +91,39 @@ def test_empty_lists_have_no_novelty():
     described = list_metrics(np.full((2, 3), -1, np.int32), np.array([1, 2]), 2, ks=(3,))
     assert described["coverage@3"] == 0
     assert np.isnan(described["novelty@3"])
+
+
+def test_gini_by_hand():
+    assert gini(np.array([0, 1, 2, 3]), 4) == 0
+    assert gini(np.array([2, 2, 2]), 4) == pytest.approx(0.75)
+    assert gini(np.array([0, 1]), 4) == pytest.approx(0.5)
+    assert np.isnan(gini(np.zeros(0, int), 4))
+    assert np.isnan(gini(np.array([0]), 0))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
+def test_gini_is_half_the_relative_mean_difference(shown: list[int]):
+    counts = np.bincount(shown, minlength=6)
+    difference = np.abs(counts[:, None] - counts[None]).mean()
+    assert gini(np.array(shown), 6) == pytest.approx(difference / (2 * counts.mean()), abs=1e-12)
+
+
+def test_diversity_by_hand():
+    """Items 0 and 1 are one direction, 2 another: pairs differ by 0, 1, 1."""
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    ranked = np.array([[0, 1, 2], [0, 1, -1]], np.int32)
+    found = list_metrics(ranked, np.ones(3, int), 2, spaces=[vectors], ks=(3,))
+    assert found["diversity@3"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["gini@3"] == pytest.approx(gini(np.array([0, 1, 2, 0, 1]), 3))
+
+
+def test_lists_of_one_have_no_diversity():
+    vectors = np.eye(3, dtype=np.float32)
+    single = np.array([[2, -1]], np.int32)
+    pair = np.array([[2, -1], [0, 1]], np.int32)
+    found = [list_metrics(r, np.ones(3), 2, spaces=[vectors], ks=(2,)) for r in (single, pair)]
+    assert np.isnan(found[0]["diversity@2"])
+    assert found[1]["diversity@2"] == pytest.approx(1)
 
 
 def slow(ranked: list[int], loved: set[int], k: int) -> dict[str, float]:

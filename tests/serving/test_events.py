@@ -18,6 +18,7 @@ from recsys.bundle import Models
 from recsys.data.tombstones import tombstone
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.serving.app import AppArgs, create_app
+from recsys.serving.haproxy import DELIVERY
 
 NEW = "someone-new"
 
@@ -101,6 +102,27 @@ def test_the_same_event_id_changes_nothing(replicas: list[TestClient], user: str
     again = send(other, stream(user, after[0], event_id="once"))
     assert (again["accepted"], again["duplicates"]) == (0, 1)
     assert listed(other, user) == after
+
+
+def test_events_without_an_id_are_new_but_where_the_proxy_sends_them_again(
+    replicas: list[TestClient], user: str
+) -> None:
+    one, other = replicas
+    event = stream(user, listed(one, user)[0])
+    assert [send(client, event)["accepted"] for client in (one, one, other)] == [1, 1, 1]
+    sent = {"json": [event, event], "headers": {DELIVERY: "7"}}
+    first, again = (client.post("/v1/events", **sent).json() for client in (one, other))
+    assert (first["accepted"], again["accepted"], again["duplicates"]) == (2, 0, 2)
+    assert first["event_ids"] == again["event_ids"] and len(set(first["event_ids"])) == 2
+
+
+def test_what_became_of_events_is_counted(replicas: list[TestClient], user: str) -> None:
+    one, _ = replicas
+    event = stream(user, listed(one, user)[0], event_id="counted")
+    send(one, event, event, event | {"private": True})
+    told = one.get("/metrics").text
+    for result, n in (("accepted", 1), ("duplicates", 1), ("private", 1), ("deleted", 0)):
+        assert f'recsys_events_total{{result="{result}"}} {n}.0' in told
 
 
 def test_one_event_may_stand_alone(replicas: list[TestClient], user: str) -> None:

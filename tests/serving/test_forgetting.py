@@ -13,7 +13,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from recsys.backend import LocalBackend
-from recsys.bundle import Models
+from recsys.bundle import Models, write_block
 from recsys.config import Config
 from recsys.data.arrays import Texts, read_csr, write_csr
 from recsys.data.dataset import Dataset
@@ -142,24 +142,63 @@ def test_ids_are_buried_by_their_hash() -> None:
     assert buried(encoded, {tombstone("a")}).tolist() == [False, True, False]
 
 
-def test_lists_of_a_deleted_listener_go_and_other_owners_keep_theirs(tmp_path: Path) -> None:
-    models = Models(tmp_path)
+@pytest.mark.parametrize("gone", ["ann", "bob", "cyd"])
+def test_lists_of_a_deleted_listener_go_and_other_owners_keep_theirs(
+    tmp_path: Path, gone: str
+) -> None:
+    models, users = Models(tmp_path), ["ann", "bob", "cyd"]
     writer = models.write()
-    writer.add_ids("catalogue/users", Ids.from_strings(["ann", "bob", "cyd"], kind="user"))
-    writer.add("collections/owner", np.array([1, -1, 2, 0, -2], np.int32))
-    titles = pa.array(["bob's", "editor's", "cyd's", None, "stranger's"])
-    Texts.from_arrow(titles).write(writer, "collections/titles")
+    writer.add_ids("catalogue/users", Ids.from_strings(users, kind="user"))
+    owners = ["bob", "editor", "cyd", "ann", "stranger"]
+    numbers = {"editor": -1, "stranger": -2}
+    rows = [users.index(owner) if owner in users else numbers[owner] for owner in owners]
+    writer.add("collections/owner", np.array(rows, np.int32))
+    titles = ["bob's", "editor's", "cyd's", None, "stranger's"]
+    Texts.from_arrow(pa.array(titles)).write(writer, "collections/titles")
     items = csr_array(np.array([[1, 0], [0, 1], [1, 1], [1, 0], [0, 0]], np.float32))
     write_csr(writer, "collections/items", items)
     version = writer.commit()
-    assert forgetting.forget_in(models, version, {tombstone("bob")}) == 1
-    bundle = models.open(version)
-    assert list(bundle.ids("catalogue/users", kind="user")) == ["ann", "cyd"]
-    assert bundle.array("collections/owner").tolist() == [-1, 1, 0, -2]
-    kept = Texts.read(bundle, "collections/titles")
-    assert list(kept) == ["editor's", "cyd's", None, "stranger's"]
+    assert forgetting.forget_in(models, version, {tombstone(gone)}) == 1
+    bundle, left = models.open(version), [user for user in users if user != gone]
+    assert list(bundle.ids("catalogue/users", kind="user")) == left
+    kept = [place for place, owner in enumerate(owners) if owner != gone]
+    found = bundle.array("collections/owner").tolist()
+    assert found == [
+        left.index(owners[n]) if owners[n] in left else numbers[owners[n]] for n in kept
+    ]
+    assert list(Texts.read(bundle, "collections/titles")) == [titles[n] for n in kept]
     np.testing.assert_array_equal(
-        read_csr(bundle, "collections/items").toarray(), items.toarray()[1:]
+        read_csr(bundle, "collections/items").toarray(), items.toarray()[kept]
     )
-    assert forgetting.forget_in(models, version, {tombstone("bob")}) == 0
+    assert forgetting.forget_in(models, version, {tombstone(gone)}) == 0
     models.verify()
+
+
+def test_what_lies_beside_a_listener_stays_beside_them(tmp_path: Path) -> None:
+    """Rows in several blocks, and values beside the entries of a matrix."""
+    models = Models(tmp_path)
+    writer = models.write()
+    users = ["ann", "bob", "cyd", "dan", "eve"]
+    writer.add_ids("catalogue/users", Ids.from_strings(users, kind="user"))
+    folder, factors = models.folder, np.arange(10, dtype=np.float32).reshape(5, 2)
+    blocks = [write_block(folder, factors[:2]), write_block(folder, factors[2:4])]
+    writer.add_blocks("collaborative/user_factors", [*blocks, write_block(folder, factors[4:])])
+    writer.add("collaborative/user_biases", np.arange(5, dtype=np.float32))
+    plays = csr_array(np.array([[1, 2], [0, 3], [4, 5], [0, 0], [6, 0]], np.float32))
+    write_csr(writer, "interactions/plays", plays)
+    writer.add("interactions/streamed", 10 * plays.data)
+    writer.add("interactions/last_played", (100 * plays.data).astype(np.int64))
+    writer.note(counts={"users": 5, "items": 2})
+    version = writer.commit()
+
+    assert forgetting.forget_in(models, version, {tombstone("ann"), tombstone("eve")}) == 2
+    bundle, kept = models.open(version), [1, 2, 3]
+    assert list(bundle.ids("catalogue/users", kind="user")) == ["bob", "cyd", "dan"]
+    np.testing.assert_array_equal(bundle.array("collaborative/user_factors"), factors[kept])
+    assert bundle.arrays["collaborative/user_factors"][1] == blocks[1]
+    assert bundle.array("collaborative/user_biases").tolist() == kept
+    after = read_csr(bundle, "interactions/plays")
+    np.testing.assert_array_equal(after.toarray(), plays.toarray()[kept])
+    np.testing.assert_array_equal(bundle.array("interactions/streamed"), 10 * after.data)
+    np.testing.assert_array_equal(bundle.array("interactions/last_played"), 100 * after.data)
+    assert bundle.facts["counts"] == {"users": 3, "items": 2}

@@ -23,6 +23,8 @@ import numpy as np
 import pytest
 
 PORT = 8000
+TRAINING = ["--workers", "3", "--set", "collaborative.factors=8"]
+"""The same each time: a changed recipe would have to win before it serves."""
 NODES = """python -c 'import ray
 ray.init(log_to_driver=False)
 print(*(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))'"""
@@ -85,8 +87,7 @@ def dataset(operator: Any) -> Path:
 def models(cluster: Any, dataset: Path) -> Path:
     """Train with one worker a host, by `ray submit`."""
     models: Path = cluster.shared / "models"
-    options = ["--workers", "3", "--set", "collaborative.factors=8"]
-    said = cluster.ray("submit", "scripts/train.py", "--", str(dataset), str(models), *options)
+    said = cluster.ray("submit", "scripts/train.py", "--", str(dataset), str(models), *TRAINING)
     assert "is active in" in said, said
     return models
 
@@ -120,9 +121,9 @@ def test_the_same_by_ray_job_submit(cluster: Any, dataset: Path, models: Path) -
     with tunnel(cluster, 8265) as port:
         command = ["ray", "job", "submit", "--address", f"http://127.0.0.1:{port}"]
         command += ["--working-dir", "scripts", "--", "python", "train.py"]
-        said = cluster.run(*command, str(dataset), str(models), "--workers", "3")
+        said = cluster.run(*command, str(dataset), str(models), *TRAINING)
     assert "succeeded" in said, said
-    assert (models / "ACTIVE").read_text() != before
+    assert (models / "ACTIVE").read_text() != before, said
 
 
 def test_nobody_without_the_token_gets_in(cluster: Any) -> None:
@@ -152,13 +153,13 @@ def test_a_training_outlives_a_host(cluster: Any, dataset: Path) -> None:
 def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None:
     config = "~/recsys/serve_config.yaml"
     options = ["--models", str(models), "--host", "0.0.0.0", "--every-node"]
-    cluster.ray("submit", "scripts/deploy.py", "--", config, *options)
-    running = [host for host in cluster.hosts if host.process.poll() is None]
-    *others, victim = running
     made = cluster.run(
         "recsys", "keys", str(models), "create", "page", "--scopes", "read", "--json"
     )
     key = json.loads(made)["key"]
+    cluster.ray("submit", "scripts/deploy.py", "--", config, *options)
+    running = [host for host in cluster.hosts if host.process.poll() is None]
+    *others, victim = running
     for host in running:
         ready(host)
         assert len(recommended(host, key)) == 5

@@ -366,6 +366,7 @@ def test_a_clip_plays(page: Any) -> None:
     assert re.match("Pause", page.locator(".row .on").get_attribute("aria-label"))
     page.get_by_role("button", name="Close the player").click()
     page.locator("#player").wait_for(state="hidden")
+    page.wait_for_selector(".row [data-plays].on", state="detached")
     assert re.match("Play", held.get_attribute("aria-label"))
     assert held.evaluate("node => node === document.activeElement")
 

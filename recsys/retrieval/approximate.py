@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.errors import UsageError
-from recsys.retrieval.exact import ExactIndex, Selection, fitting, longest_first, sorted_rows
+from recsys.retrieval.exact import (
+    ExactIndex,
+    Selection,
+    fitting,
+    lengths,
+    longest_first,
+    sorted_rows,
+)
 from recsys.retrieval.graph import LINKS
 from recsys.retrieval.kernels import (
     better,
@@ -83,7 +90,7 @@ class ApproximateIndex:
             raise UsageError(f"graph: want int32 ({n}, {LINKS}), got {graph.dtype} {graph.shape}")
         if graph.size and not (graph.min() >= -1 and graph.max() < n):
             raise UsageError(f"graph: want rows below {n}, got {graph.min()} to {graph.max()}")
-        longest = longest_first(vectors, biases)
+        longest = longest_first(lengths(vectors), biases)
         order = side_by_side(graph, longest)
         self.exact = ExactIndex(vectors, biases, num_threads=num_threads, order=order)
         place = np.empty(n, np.int32)

@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 from recsys.errors import UsageError
 from recsys.retrieval.kernels import better, contains, dot, sink, sort_heap
 
-__all__ = ["ExactIndex", "Selection", "fitting", "longest_first", "sorted_rows"]
+__all__ = ["ExactIndex", "Selection", "fitting", "lengths", "longest_first", "sorted_rows"]
 
 _QUERIES = 64
 """Queries per tile."""
@@ -88,8 +88,8 @@ class ExactIndex:
     ) -> None:
         biases = fitting(vectors, biases)
         self.num_threads = num_threads or len(os.sched_getaffinity(0))
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        self.order = longest_first(vectors, biases) if order is None else order
+        norms = lengths(vectors)
+        self.order = longest_first(norms, biases) if order is None else order
         """(n,) the rows in the order in which they are held."""
         self.vectors = np.ascontiguousarray(vectors[self.order], np.float32)
         """(n, d) in that order."""
@@ -158,7 +158,7 @@ class ExactIndex:
         positions = np.zeros(0, np.int64) if allowed is None else allowed.positions
         excluded = sorted_rows(exclude, m)
 
-        lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
+        reach = lengths(queries)
         # |float32 dot - exact dot| <= rounding * |q||v|, plus the addition of the bias.
         rounding = (queries.shape[1] + 4) * float(np.finfo(np.float32).eps)
         tile = max(1, min(64, _TILE // max(1, queries.shape[1]), n))
@@ -167,7 +167,7 @@ class ExactIndex:
             _search_block(
                 start,
                 queries[start : start + _QUERIES],
-                lengths[start : start + _QUERIES],
+                reach[start : start + _QUERIES],
                 rounding,
                 tile,
                 self.vectors,
@@ -220,9 +220,13 @@ def fitting(vectors: Floats, biases: Floats | None) -> Floats:
     return biases
 
 
-def longest_first(vectors: Floats, biases: Floats) -> Rows:
+def lengths(vectors: Floats) -> Doubles:
+    """Return (n,) the length of each row."""
+    return np.asarray(np.linalg.norm(vectors.astype(np.float64), axis=1))
+
+
+def longest_first(norms: Doubles, biases: Floats) -> Rows:
     """Return (n,) the rows by what bounds their scores, so that good thresholds come early."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     lift = biases - biases.min(initial=np.inf)
     return np.argsort(-np.hypot(norms, lift), kind="stable").astype(np.int32)
 
@@ -234,7 +238,7 @@ def _require_finite(name: str, array: Floats) -> None:
         raise UsageError(f"{name}: want finite numbers, got {array[place]} at {place}")
 
 
-def _maximum_after(values: Floats) -> NDArray[np.float64]:
+def _maximum_after(values: Floats | Doubles) -> NDArray[np.float64]:
     """Return max(values[p:]) for every p."""
     return np.maximum.accumulate(values[::-1].astype(np.float64))[::-1]
 

@@ -155,19 +155,14 @@ def chart(version: Active, request: Request) -> schemas.CatalogueMap:
     rows = catalogue.items.rows(drawn.item_ids)
     items = [
         schemas.Place.model_construct(
-            item_id=id, title=catalogue.title(row), artist=_artist_name(version, row),
-            x=x, y=y, scene=scene,
+            item_id=id, title=catalogue.title(row), artist=artist, x=x, y=y, scene=scene
         )
-        for id, row, x, y, scene in zip(
-            drawn.item_ids, rows.tolist(), drawn.x, drawn.y, drawn.scene, strict=True
+        for id, row, artist, x, y, scene in zip(
+            drawn.item_ids, rows.tolist(), catalogue.artists_of(rows), drawn.x, drawn.y,
+            drawn.scene, strict=True,
         )
     ]  # fmt: skip
     return schemas.CatalogueMap(version=version.name, scenes=drawn.scenes, items=items)
-
-
-def _artist_name(version: Version, row: int) -> str | None:
-    artist = int(version.recommender.catalogue.item_artist[row])
-    return None if artist < 0 else version.recommender.catalogue.artist_name(artist)
 
 
 def _item(version: Version, row: int) -> schemas.Item:

@@ -232,10 +232,17 @@ def longest_first(norms: Doubles, biases: Floats) -> Rows:
 
 
 def _require_finite(name: str, array: Floats) -> None:
-    finite = np.isfinite(array)
-    if not finite.all():
-        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+    if not _finite(array.ravel()):
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise UsageError(f"{name}: want finite numbers, got {array[place]} at {place}")
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc"})
+def _finite(numbers: Floats) -> bool:
+    total = np.float32(0)
+    for number in numbers:
+        total += number * np.float32(0)  # which is NaN for what is not finite
+    return bool(total == 0)
 
 
 def _maximum_after(values: Floats | Doubles) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ best, a query is done. (The idea of LEMP: Teflioudi, Gemulla, Mykytiuk, SIGMOD 2
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,7 +66,8 @@ class ExactIndex:
     biases
         (n,) float32, finite, added to the scores; None for none.
     num_threads
-        Threads that share the queries; 0 takes all cores.
+        Threads that share the queries; 0 takes as many as numba does: all cores, or what
+        ``NUMBA_NUM_THREADS`` says.
     order
         (n,) int32, all rows: the order in which they are held; by default `longest_first`, which
         lets a search end early.
@@ -87,7 +87,7 @@ class ExactIndex:
         order: Rows | None = None,
     ) -> None:
         biases = fitting(vectors, biases)
-        self.num_threads = num_threads or len(os.sched_getaffinity(0))
+        self.num_threads = num_threads or numba.get_num_threads()
         norms = lengths(vectors)
         self.order = longest_first(norms, biases) if order is None else order
         """(n,) the rows in the order in which they are held."""

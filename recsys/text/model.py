@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numba
 import numpy as np
@@ -119,8 +120,8 @@ class TextModel:
         best = np.argsort(-scores, kind="stable")[:k]
         return [(int(rows[b]), float(scores[b])) for b in best]
 
-    def shared_terms(self, artist: int, other: int, k: int) -> list[tuple[str, float]]:
-        """Return the `k` terms that make two artist rows similar, with their share of the cosine.
+    def shared_terms(self, artist: int, other: int, k: int) -> Iterator[tuple[str, float]]:
+        """Yield the `k` terms that make two artist rows similar, with their share of the cosine.
 
         These are noun phrases and adjectives; where they share none, words and pairs.
         """
@@ -133,8 +134,8 @@ class TextModel:
             )
             if n:
                 found = zip(columns[:n].tolist(), shares[:n].tolist(), strict=True)
-                return _foremost(self.terms, found, k, kinds)
-        return []
+                yield from islice(_each_once(self.terms, found, kinds), k)
+                return
 
     @cached_property
     def _spans(self) -> dict[tuple[str, ...], NDArray[np.int64]]:
@@ -384,11 +385,17 @@ def _foremost(
     terms: Ids, found: Iterable[tuple[int, float]], k: int, kinds: Sequence[str]
 ) -> list[tuple[str, float]]:
     """Return the `k` weightiest of (column, weight) that are of `kinds`, each term once."""
-    best: dict[str, float] = {}
-    for column, weight in sorted(found, key=lambda pair: (-pair[1], pair[0])):
-        if len(best) == k:
-            break
+    heaviest_first = sorted(found, key=lambda pair: (-pair[1], pair[0]))
+    return list(islice(_each_once(terms, heaviest_first, kinds), k))
+
+
+def _each_once(
+    terms: Ids, found: Iterable[tuple[int, float]], kinds: Sequence[str]
+) -> Iterator[tuple[str, float]]:
+    """Yield the terms of (column, weight) that are of `kinds`, each where it comes first."""
+    told: set[str] = set()
+    for column, weight in found:
         kind, term = terms[column].split("\t", 1)
-        if kind in kinds:
-            best.setdefault(term, weight)
-    return list(best.items())
+        if kind in kinds and term not in told:
+            told.add(term)
+            yield term, weight

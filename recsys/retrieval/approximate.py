@@ -20,14 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.errors import UsageError
-from recsys.retrieval.exact import (
-    ExactIndex,
-    Selection,
-    fitting,
-    lengths,
-    longest_first,
-    sorted_rows,
-)
+from recsys.retrieval.exact import ExactIndex, Selection, sorted_rows
 from recsys.retrieval.graph import LINKS
 from recsys.retrieval.kernels import (
     better,
@@ -84,20 +77,23 @@ class ApproximateIndex:
         spare: int = _SPARE,
         num_threads: int = 0,
     ) -> None:
-        biases, n = fitting(vectors, biases), len(vectors)
+        n = len(vectors)
         if graph.shape != (n, LINKS) or graph.dtype != np.int32:
             raise UsageError(f"graph: want int32 ({n}, {LINKS}), got {graph.dtype} {graph.shape}")
         if graph.size and not (graph.min() >= -1 and graph.max() < n):
             raise UsageError(f"graph: want rows below {n}, got {graph.min()} to {graph.max()}")
-        longest = longest_first(lengths(vectors), biases)
-        first = entries(graph, longest)
-        order = side_by_side(graph, first, longest)
-        self.exact = ExactIndex(vectors, biases, num_threads=num_threads, order=order)
+        self._n_entries = 0
+
+        def laid_out(longest: Rows) -> Rows:
+            first = entries(graph, longest)
+            self._n_entries = len(first)
+            return side_by_side(graph, first, longest)
+
+        self.exact = ExactIndex(vectors, biases, num_threads=num_threads, order=laid_out)
         self._places = np.empty(n, np.int32)
-        self._places[order] = np.arange(n, dtype=np.int32)
-        linked = graph[order]
+        self._places[self.exact.order] = np.arange(n, dtype=np.int32)
+        linked = graph[self.exact.order]
         self._graph = np.where(linked >= 0, self._places[linked], np.int32(-1))
-        self._n_entries = len(first)
         self._spare = spare
         self._marks = local()
 

@@ -18,9 +18,10 @@ popularity    played by 412 listeners                      so many did; said whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 
 import numba
 import numpy as np
@@ -64,7 +65,7 @@ class Reasons:
     collections: Collections
     holders: csr_array
     """(n_items, n_collections) stored entries: what holds an item; indices sorted."""
-    shared_terms: Callable[[int, int, int], list[tuple[str, float]]] | None = None
+    shared_terms: Callable[[int, int, int], Iterable[tuple[str, float]]] | None = None
     """(artist row, artist row, k) -> what is said of both, foremost first; None without text."""
 
     @classmethod
@@ -161,9 +162,9 @@ class Reasons:
         assert shared_terms is not None
 
         def likened(artist: int, other: int) -> str:
-            found = _unlike(term for term, _ in shared_terms(artist, other, _TERMS_READ))
-            name = self.catalogue.artist_name(other)
-            return f"described like {name}: {', '.join(found[:_TERMS])}" if found else ""
+            read = (term for term, _ in shared_terms(artist, other, _TERMS_READ))
+            found = ", ".join(islice(_unlike(read), _TERMS))
+            return f"described like {self.catalogue.artist_name(other)}: {found}" if found else ""
 
         return lru_cache(_CACHED)(likened)
 
@@ -243,15 +244,13 @@ def _foremost(said: tuple[float, str]) -> float:
     return -said[0]
 
 
-def _unlike(terms: Iterable[str]) -> list[str]:
-    """Return `terms` without those that share a word with an earlier one."""
-    kept: list[str] = []
+def _unlike(terms: Iterable[str]) -> Iterator[str]:
+    """Yield `terms` without those that share a word with an earlier one."""
     words: set[str] = set()
     for term in terms:
         if words.isdisjoint(term.split()):
-            kept.append(term)
             words.update(term.split())
-    return kept
+            yield term
 
 
 @numba.njit(nogil=True, cache=True)

@@ -5,8 +5,8 @@ Enters: blended lists. Leaves: entries that a page, a file or a person can read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,8 @@ from recsys.ensemble.reasons import Reasons
 __all__ = ["Recommendation", "tell"]
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """One entry of a list."""
+class Recommendation(NamedTuple):
+    """One entry of a list; a tuple, as a frozen dataclass takes seven times as long to make."""
 
     rank: int
     """From 1."""
@@ -68,14 +67,14 @@ def tell(
             score = sum(parts[at])
             entries.append(
                 Recommendation(
-                    rank=at - start + 1,
-                    item_id=ids[at],
-                    title=titles[at],
-                    artist=artists[at],
-                    score=score,
-                    signals=dict(zip(blender.signals, parts[at], strict=True)),
-                    reasons=sentences[at - start],
-                    probability=blender.probability(score) if trained else None,
+                    at - start + 1,
+                    ids[at],
+                    titles[at],
+                    artists[at],
+                    score,
+                    dict(zip(blender.signals, parts[at], strict=True)),
+                    sentences[at - start],
+                    blender.probability(score) if trained else None,
                 )
             )
         told.append(entries)

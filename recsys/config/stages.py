@@ -257,7 +257,7 @@ class EnsembleConfig:
     candidates_per_source: int = 100
     """Items taken from each space and from popularity before blending."""
     tastes: int = 3
-    """Centroids per listener in the text and audio spaces, at most."""
+    """Centroids per listener in the text and audio spaces, at most, that judge candidates."""
     from_recent: int = 40
     """Neighbours of recent plays among the candidates."""
     from_artists: int = 60

@@ -112,19 +112,17 @@ class Reasons:
             "collections": lambda item: self._collection(item, history),
         }
         written: list[list[tuple[float, str]]] = [[] for _ in items]
-        for name, parts in zip(names, signals.T, strict=True):
-            moved = np.flatnonzero(parts > 0)
+        for name, parts in zip(names, signals.T.tolist(), strict=True):
+            moved = [place for place, part in enumerate(parts) if part > 0]
             if name in self.credits:
                 found = self._by_plays(name, history, items[moved])
             elif name in others:
                 found = list(map(others[name], items[moved].tolist()))
             else:
                 continue
-            for place, part, sentence in zip(
-                moved.tolist(), parts[moved].tolist(), found, strict=True
-            ):
+            for place, sentence in zip(moved, found, strict=True):
                 if sentence:
-                    written[place].append((part, sentence))
+                    written[place].append((parts[place], sentence))
         return [
             [sentence for _, sentence in sorted(those, key=_foremost)] or self._popularity(item)
             for item, those in zip(items.tolist(), written, strict=True)

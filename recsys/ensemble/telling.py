@@ -55,8 +55,7 @@ def tell(
         Whether the weights are the learned ones, so that a score says how likely a love is.
     """
     bounds = np.searchsorted(lists.listener, np.arange(len(listeners) + 1)).tolist()
-    ids, titles = catalogue.items.take(lists.item), catalogue.titles.take(lists.item)
-    artists, parts = catalogue.artists_of(lists.item), lists.signals.tolist()
+    cards, parts = map(catalogue.card, lists.item.tolist()), lists.signals.tolist()
     told = []
     for row, (start, end) in enumerate(pairwise(bounds)):
         one = listeners if len(listeners) == 1 else listeners.take(np.array([row]))
@@ -64,13 +63,13 @@ def tell(
         sentences = reasons.sentences(one, lists.item[part], lists.signals[part], blender.signals)
         entries = []
         for at in range(start, end):
-            score = sum(parts[at])
+            card, score = next(cards), sum(parts[at])
             entries.append(
                 Recommendation(
                     at - start + 1,
-                    ids[at],
-                    titles[at],
-                    artists[at],
+                    card.item_id,
+                    card.title,
+                    card.artist,
                     score,
                     dict(zip(blender.signals, parts[at], strict=True)),
                     sentences[at - start],

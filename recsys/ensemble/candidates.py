@@ -44,8 +44,8 @@ class Listeners:
     follows: csr_array
     """(m, n_artists) stored entries are artists followed."""
     points: Mapping[str, NDArray[np.float32]]
-    """Per space (m, q, d): where lately played items lie, where all of them do (collaborative: the
-    listener's own vector), then one point a taste; zero rows where there is none."""
+    """Per space (m, 2, d): where lately played items lie, where all of them do (collaborative: the
+    listener's own vector); zero rows where there are none."""
 
     def __len__(self) -> int:
         return int(self.heard.shape[0])

@@ -41,7 +41,7 @@ from recsys.ensemble.candidates import (
 from recsys.ensemble.features import FeatureMaker
 from recsys.ensemble.sound import Sound
 from recsys.ensemble.sources import Artists, Shelves, once
-from recsys.ensemble.tastes import profiles, tastes
+from recsys.ensemble.tastes import profiles
 
 __all__ = ["SOURCES", "Ensemble"]
 
@@ -155,6 +155,7 @@ class Ensemble:
             age_days=np.maximum(age_ms / _DAY_MS, 0).astype(np.float32),
             sound=self.sound,
             sources=self.sources,
+            n_tastes=self.config.tastes,
         )
 
     def listeners(
@@ -310,14 +311,9 @@ class Ensemble:
         """Return the points of each space, as `Listeners.points` says."""
         points: dict[str, NDArray[np.float32]] = {}
         for name, space in self.spaces.items():
-            recent = profiles(lately, space.vectors)[:, None]
-            if name == "collaborative":
-                assert own is not None
-                points[name] = np.concatenate([recent, own[:, None]], axis=1)
-            else:
-                mean = profiles(history, space.vectors)[:, None]
-                centres = tastes(history, space.vectors, self.config.tastes)
-                points[name] = np.concatenate([recent, mean, centres], axis=1)
+            everything = own if name == "collaborative" else profiles(history, space.vectors)
+            assert everything is not None, "a version with factors makes vectors of listeners"
+            points[name] = np.stack([profiles(lately, space.vectors), everything], axis=1)
         return points
 
     def _lately(

@@ -6,12 +6,13 @@ The tests run in their order and build on each other, as the days of a cluster d
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ import pytest
 from tests.cluster.hosts.machines import CommandError, Machine, Operator, await_until
 
 PORT = 8000
+DASHBOARD = 8265
+INNER = (DASHBOARD, 8404, 9101)
+"""Ports that nobody may reach from outside: the dashboard, HAProxy's statistics and metrics."""
 TRAINING = ["--workers", "3", "--set", "collaborative.factors=8"]
 """The same each time: a changed recipe would have to win before it serves."""
 AWAIT_NODES = f"python {Path(__file__).with_name('await_nodes.py')} "
@@ -136,6 +140,7 @@ def test_a_server_on_every_host_outlives_one(cluster: Operator, models: Path) ->
     for host in running(cluster):
         await_until(partial(is_ready, host), f"a server on {host.name}")
         assert len(recommended(host, key)) == 5
+        assert not [port for port in INNER if listens(host, port)]
     *others, victim = running(cluster)
     with pytest.raises(HTTPError, match="401"):
         recommended(victim, "no key")
@@ -212,6 +217,13 @@ def is_ready(host: Machine) -> bool:
     return True
 
 
+def listens(host: Machine, port: int) -> bool:
+    """Tell whether a host takes connections from outside at a port."""
+    with suppress(ConnectionRefusedError), socket.create_connection((host.address, port), 10):
+        return True
+    return False
+
+
 def recommended(host: Machine, key: str) -> list[Any]:
     """Ask a host's proxy, from outside."""
     url = f"http://{host.address}:{PORT}/v1/users/u1/recommendations?k=5"
@@ -225,6 +237,6 @@ def recommended(host: Machine, key: str) -> list[Any]:
 def dashboard(operator: Operator) -> Iterator[str]:
     """Reach the dashboard, which listens on loopback of the head, as an operator does."""
     with operator.started("ray", "dashboard", operator.cluster):
-        answers = "until (: < /dev/tcp/127.0.0.1/8265) 2> /dev/null; do sleep 0.1; done"
+        answers = f"until (: < /dev/tcp/127.0.0.1/{DASHBOARD}) 2> /dev/null; do sleep 0.1; done"
         operator.run("bash", "-c", answers, timeout_s=120)
-        yield "http://127.0.0.1:8265"
+        yield f"http://127.0.0.1:{DASHBOARD}"

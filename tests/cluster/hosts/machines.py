@@ -101,7 +101,7 @@ class Operator:
     hosts: list[Machine]
     shared: Path
 
-    def run(self, *command: str, timeout_s: float = 300, **environment: str) -> str:
+    def run(self, *command: str, timeout_s: float = 600, **environment: str) -> str:
         """Run a command in the project and return what it says."""
         began = time.monotonic()
         with self.started(*command, **environment) as process:
@@ -135,17 +135,17 @@ class Operator:
             finally:
                 process.kill()
 
-    def ray(self, verb: str, *arguments: str, timeout_s: float = 300) -> str:
+    def ray(self, verb: str, *arguments: str) -> str:
         """Run ``ray VERB cluster.yaml ARGUMENTS``."""
         given = ("-y",) if verb in ("up", "down") else ()
-        return self.run("ray", verb, *given, self.cluster, *arguments, timeout_s=timeout_s)
+        return self.run("ray", verb, *given, self.cluster, *arguments)
 
-    def on(self, host: Machine, command: str, *, timeout_s: float = 120) -> str:
+    def on(self, host: Machine, command: str) -> str:
         """Run a line of shell on a host, as a login would."""
         options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
         given = [word for option in options for word in ("-o", option)]
         line = f"bash --login -c -i {shlex.quote('source ~/.bashrc; ' + command)}"
-        return self.run("ssh", *given, f"root@{host.address}", line, timeout_s=timeout_s)
+        return self.run("ssh", *given, f"root@{host.address}", line)
 
     @property
     def cluster(self) -> str:
@@ -153,7 +153,7 @@ class Operator:
         return str(self.machine.folder / "cluster.yaml")
 
 
-def await_until(condition: Callable[[], bool], what: str, *, within_s: float = 120) -> None:
+def await_until(condition: Callable[[], bool], what: str, *, within_s: float = 300) -> None:
     """Wait until `condition` holds; a failure names `what`."""
     deadline = time.monotonic() + within_s
     while not condition():

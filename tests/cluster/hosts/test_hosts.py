@@ -166,7 +166,7 @@ def test_a_training_outlives_a_host(cluster: Operator, dataset: Path) -> None:
         def begun() -> bool:
             return bool(list(models.glob("checkpoints/*/*"))) or training.done()
 
-        await_until(begun, "a checkpoint", within_s=180)
+        await_until(begun, "a checkpoint")
         assert not training.done(), training.result()
         running(cluster)[-1].power_off()
         said = training.result()
@@ -238,5 +238,5 @@ def dashboard(operator: Operator) -> Iterator[str]:
     """Reach the dashboard, which listens on loopback of the head, as an operator does."""
     with operator.started("ray", "dashboard", operator.cluster):
         answers = f"until (: < /dev/tcp/127.0.0.1/{DASHBOARD}) 2> /dev/null; do sleep 0.1; done"
-        operator.run("bash", "-c", answers, timeout_s=120)
+        operator.run("bash", "-c", answers)
         yield f"http://127.0.0.1:{DASHBOARD}"

@@ -87,6 +87,13 @@ def models(cluster: Operator, dataset: Path) -> Path:
     return models
 
 
+def test_hosts_get_the_project_and_nothing_else(cluster: Operator) -> None:
+    for host in cluster.hosts:
+        there = cluster.on(host, "ls -A ~/recsys").split()
+        assert {"recsys", "serve_config.yaml"} <= set(there)
+        assert not {".git", ".venv", ".mypy_cache", "demo"} & set(there)
+
+
 def test_a_training_uses_every_host(cluster: Operator, models: Path) -> None:
     workers = actors(cluster)
     assert len(workers) == 3

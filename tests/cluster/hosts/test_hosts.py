@@ -140,7 +140,7 @@ def test_nobody_without_the_token_gets_in(cluster: Operator) -> None:
 
 def test_a_server_on_every_host_outlives_one(cluster: Operator, models: Path) -> None:
     config = "~/recsys/serve_config.yaml"
-    options = ["--models", str(models), "--host", "0.0.0.0", "--every-node"]
+    options = ["--models", str(models), "--host", "0.0.0.0", "--every-node", "--timeout", "500"]
     command = ("recsys", "keys", str(models), "create", "page", "--scopes", "read", "--json")
     key = json.loads(cluster.run(*command))["key"]
     cluster.ray("submit", "scripts/deploy.py", "--", config, *options)

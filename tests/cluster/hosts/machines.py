@@ -128,7 +128,8 @@ class Operator:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         ) as process:
             try:
                 yield process
@@ -169,17 +170,17 @@ def missing() -> str | None:
     if absent:
         return f"three hosts want {', '.join(absent)}: apt-get install {' '.join(absent)}"
     own = "ip link add eth0 type bridge && mount -t tmpfs tmpfs /dev/shm && hostname host"
-    cable = ("ip", "link", "add", _cable(), "type", "veth", "peer", "name", f"{_cable()}p")
     for tried in (
-        ("unshare", "--net", "--uts", *APART[1:], "bash", "-ec", own),
-        cable,
-        ("ip", "link", "del", _cable()),
+        ["unshare", "--net", "--uts", *APART[1:], "bash", "-c", own],
+        ["ip", "link", "add", _cable(), "type", "veth", "peer", "name", f"{_cable()}p"],
+        ["ip", "link", "del", _cable()],
     ):
         done = subprocess.run(tried, capture_output=True, text=True, timeout=60)
         if done.returncode:
+            why = done.stderr.strip()
             return (
-                f"three hosts are made of namespaces, which are refused here "
-                f"({done.stderr.strip()}): in a container, run it with --privileged"
+                f"three hosts are made of namespaces, which are refused here ({why}): "
+                "in a container, run it with --privileged"
             )
     return None
 
@@ -188,28 +189,26 @@ def missing() -> str | None:
 def three_hosts(folder: Path) -> Iterator[Operator]:
     """Boot an operator's machine and three hosts in `folder`; switch them off at the end."""
     net = f"10.{os.getpid() % 200 + 20}.{secrets.randbelow(250)}"
-    shared = folder / "shared"
+    shared, desk = folder / "shared", folder / "operator"
     shared.mkdir()
     machines: list[Machine] = []
-
-    def boot(name: str, address: str, *first: str) -> None:
-        hub = machines[0] if machines else None
-        machines.append(_boot(name, address, hub, folder / name, shared, first))
-
     try:
-        _outfit(folder / "operator")
-        boot("operator", f"{net}.1", "sleep", "infinity")
-        machines[0].await_log("operator is up")
-        _connect(machines[0], f"{net}.2")
+        _outfit(desk)
+        _keygen(desk / "home/.ssh/id_ed25519")
+        operator = _boot(f"{net}.1", desk, ["sleep", "infinity"], shared, hub=None)
+        machines.append(operator)
+        operator.await_log("operator is up")
+        _connect(operator, f"{net}.2")
         for n in range(HOSTS):
             own, address = folder / f"host{n}", f"{net}.{n + 10}"
             _outfit(own)
             _keygen(own / "host_key")
-            key = (folder / "operator/home/.ssh/id_ed25519.pub").read_text()
+            key = (desk / "home/.ssh/id_ed25519.pub").read_text()
             (own / "authorized_keys").write_text(key)
             (own / "sshd_config").write_text(SSHD_CONFIG.format(address=address, folder=own))
-            boot(own.name, address, _program("sshd") or "", "-D", "-e", "-f", f"{own}/sshd_config")
-        operator, *hosts = machines
+            first = [str(_program("sshd")), "-D", "-e", "-f", f"{own}/sshd_config"]
+            machines.append(_boot(address, own, first, shared, hub=operator))
+        hosts = machines[1:]
         for host in hosts:
             host.await_log("Server listening")
         _write_cluster_file(operator, hosts)
@@ -220,29 +219,22 @@ def three_hosts(folder: Path) -> Iterator[Operator]:
 
 
 def _outfit(folder: Path) -> None:
-    """Lay out a machine's folder: its /tmp and its home, the operator's with a key."""
+    """Lay out a machine's folder: its /tmp and its home."""
     for part in ("tmp", "home/.ssh"):
         (folder / part).mkdir(parents=True)
     (folder / "tmp").chmod(0o1777)
     home = folder / "home"
-    if folder.name == "operator":
-        _keygen(home / ".ssh/id_ed25519")
     (home / ".bashrc").write_text(BASHRC.format(bin=Path(sys.prefix) / "bin", root=ROOT))
     (home / ".bash_profile").write_text("source ~/.bashrc\n")
 
 
 def _boot(
-    name: str,
-    address: str,
-    hub: Machine | None,
-    folder: Path,
-    shared: Path,
-    first: tuple[str, ...],
+    address: str, folder: Path, first: list[str], shared: Path, *, hub: Machine | None
 ) -> Machine:
     """Start a machine whose network cable leads to `hub`, and on it its first program."""
     needed = [ROOT, Path(sys.prefix), Path(sys.base_prefix), shared, folder]
     environment = _environment() | {
-        "NAME": name,
+        "NAME": folder.name,
         "ADDRESS": address,
         "FOLDER": str(folder),
         "NEEDED": ":".join(map(str, needed)),
@@ -256,7 +248,7 @@ def _boot(
             stderr=log,
             env=environment,
         )
-    return Machine(name, address, folder, process)
+    return Machine(folder.name, address, folder, process)
 
 
 def _connect(hub: Machine, address: str) -> None:

@@ -110,7 +110,7 @@ class Operator:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise CommandError(
-                    command, f"not within {timeout_s:g} s", process.communicate()[0]
+                    command, f"not within {timeout_s:g} s", process.communicate(timeout=60)[0]
                 ) from None
         print(f"{time.monotonic() - began:5.1f} s: {shlex.join(command)}", flush=True)
         if process.returncode != 0:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recsys.ensemble.order import smooth_order, step_costs
-from recsys.ensemble.rules import Eligibility, Rules
+from recsys.ensemble.rules import CONTEXTS, Eligibility, Rules
 from recsys.ensemble.sound import Sound
 from recsys.errors import UsageError
 
@@ -98,6 +98,11 @@ def test_a_mask_is_what_each_item_says(ruled, ruled_items):
             }
 
 
+def test_where_there_is_no_item_none_is_allowed(make):
+    nothing = make(items=[], events=[], models=())
+    assert nothing.eligible("track").shape == (0,)
+
+
 def test_a_mask_is_made_once_and_cannot_be_written_to(ruled):
     eligibility, noon = Eligibility(ruled.ensemble), ms(NOW)
     once = eligibility(Rules(kind="track"), noon)
@@ -169,6 +174,16 @@ def test_running_lists_hold_only_the_cadence(make):
     found = recommender.recommend("ann", 99, context="running")
     assert found
     assert all(recommender.catalogue.items.row(one.item_id) % 2 for one in found)
+
+
+def test_every_hour_of_the_day_is_of_one_context():
+    covered = []
+    for context in CONTEXTS:
+        if hours := Rules(kind="track", context=context).hours:
+            first, end = hours
+            covered += range(first, end if end > first else end + 24)
+    assert sorted(hour % 24 for hour in covered) == list(range(24))
+    assert Rules(kind="track").hours is None
 
 
 def test_the_hour_of_the_day_brings_what_is_played_then(make, events):

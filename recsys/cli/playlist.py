@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
 
@@ -65,7 +64,7 @@ def command(
     )
     title = f"After {', '.join([*(seeds or ()), *(artists or ())])}"
     if as_json:
-        print_json({"items": [asdict(one) for one in made]})
+        print_json({"items": [one._asdict() for one in made]})
     elif format is not None:
         text = {Format.jspf: jspf, Format.m3u: m3u}[format](title, made, files_of(dataset))
         print(text, end="" if text.endswith("\n") else "\n")

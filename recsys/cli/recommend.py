@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -92,7 +91,7 @@ def command(
     elif as_json or user is None:
         for user_id in users:
             found = recommender.recommend(user_id, k, **asked)
-            items = [asdict(one) for one in (recommender.smooth(found) if smooth else found)]
+            items = [one._asdict() for one in (recommender.smooth(found) if smooth else found)]
             print_json({"user_id": user_id, "items": items})
     else:
         found = recommender.recommend(user, k, **asked)

@@ -47,11 +47,16 @@ class Searched:
         stage, _, key = self.path.partition(".")
         return getattr(getattr(config, stage), key)
 
-    def holds(self, value: Any) -> bool:
-        """Tell whether the search may try `value`."""
-        if self.way == "of":
-            return value in self.values
-        return bool(self.values[0] <= value <= self.values[1])
+    def nearest(self, value: Any) -> Any:
+        """Return `value` where the search may try it, else what comes nearest."""
+        if self.way != "of":
+            low, high = self.values
+            return min(max(value, low), high)
+        if value in self.values:
+            return value
+        if any(isinstance(one, bool | str | tuple) for one in self.values):
+            return self.values[0]
+        return min(self.values, key=lambda one: abs(one - value))
 
 
 def read_space(config: Config) -> list[Searched]:

@@ -1,8 +1,15 @@
 """One trial of a search: train by a setting, measure after every sweep, stop and go on anywhere.
 
 Enters: a `Task` and a setting (``stage.key`` to value). Leaves: after each sweep the metric on the
-tune slice and the ALS work so far, iterations x (f^2 rows + f non-zeros) over both half-steps. A
-checkpoint holds the factors as plain arrays; a trial that is taken up goes on from them.
+tune slice, the ALS work so far, iterations x (f^2 rows + f non-zeros) over both half-steps, and
+what the one is worth at the price of the other:
+
+    worth = metric - thrift * (its standard error) * log2(work / work of the given training)
+
+The highest of many measured figures is partly luck, and the dearest settings have most of it; so a
+dearer one has to be better by more than chance, as with the one-standard-error rule of Breiman et
+al., Classification and Regression Trees, 1984. A checkpoint holds the factors as plain arrays; a
+trial that is taken up goes on from them.
 """
 
 from __future__ import annotations
@@ -31,7 +38,7 @@ from recsys.data.catalogue import Catalogue
 from recsys.data.interactions import Events, Interactions, build_interactions
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.ensemble.weekly import Shelf
-from recsys.evaluation.metrics import ranking_metrics, summary
+from recsys.evaluation.metrics import ranking_metrics
 from recsys.pipeline import evidence_of, evidence_times
 from recsys.storage import Folder
 from recsys.text.model import TextModel
@@ -102,16 +109,21 @@ class Trial(ray_tune.Trainable):
             self._start = None
         self._last = next(self._sweeps)
         self._done += 1
-        task, config = self._task, self._config.collaborative
-        users, items = self._evidence.shape
-        work = 2 * config.factors * self._evidence.nnz + config.factors**2 * (users + items)
-        self._work += work
-        name = task.config.tune.metric
+        own, given = self._config.collaborative, self._task.config.collaborative
+        self._work += self._work_of_sweep(own.factors)
+        doublings = np.log2(self._work / (given.iterations * self._work_of_sweep(given.factors)))
+        settings = self._task.config.tune
+        figures = self._measure(settings.metric)  # (m,)
+        mean, error = figures.mean(), figures.std() / np.sqrt(len(figures))
         return {
-            name: self._measure(name),
+            settings.metric: float(mean),
+            "worth": float(mean - settings.thrift * error * doublings),
             "work": float(self._work),
-            "done": self._done >= config.iterations,
+            "done": self._done >= own.iterations,
         }
+
+    def _work_of_sweep(self, factors: int) -> float:
+        return float(2 * factors * self._evidence.nnz + factors**2 * sum(self._evidence.shape))
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         factors = self._factors()
@@ -172,7 +184,8 @@ class Trial(ray_tune.Trainable):
             return self._start
         return gather(self._last, self._training, self._backend)
 
-    def _measure(self, metric: str) -> float:
+    def _measure(self, metric: str) -> NDArray[np.float64]:
+        """Return (m,) the metric of each listener who loved something new."""
         factors, task = self._factors(), self._task
         assert factors is not None
         listeners = np.flatnonzero(np.diff(task.loved.indptr))
@@ -192,4 +205,4 @@ class Trial(ray_tune.Trainable):
         else:
             heard = self._interactions.heard[listeners]
             ranked = factors.recommend(listeners, k, exclude=heard)[0]
-        return summary(ranking_metrics(ranked, task.loved[listeners], (k,)))[metric]
+        return ranking_metrics(ranked, task.loved[listeners], (k,))[metric]

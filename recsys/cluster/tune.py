@@ -49,8 +49,8 @@ _METRICS = ("recall", "ndcg", "map", "mrr", "hit_rate")
 def tune(dataset: Dataset, config: Config, out: Path, *, trials: int, resume: bool = False) -> Path:
     """Try `trials` settings and return the path of the best one's configuration.
 
-    The first trial is the given configuration where it lies inside the space, so that what is found
-    is at least as good on the tune slice.
+    The first trial is the given configuration, or what comes nearest inside the space. The best one
+    is worth most: by the metric, where a dearer training has to earn its work (``[tune] thrift``).
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def tune_source(
         results = _search(task, space, out, trials)
     for error in results.errors:
         raise error
-    tried = sorted(_tried(results, config), key=lambda one: -one.best)
+    tried = sorted(_tried(results, config), key=lambda one: -max(one.worth))
     if not tried:
         raise UsageError("the time budget ended before the first sweep; give it more seconds")
     best = configured(config, tried[0].setting)
@@ -108,10 +108,13 @@ def _search(task: Task, space: list[Searched], out: Path, trials: int) -> ray_tu
         trainable,
         param_space={one.path: one.domain for one in space},
         tune_config=ray_tune.TuneConfig(
-            metric=settings.metric,
+            metric="worth",
             mode="max",
             search_alg=OptunaSearch(
-                seed=settings.seed, points_to_evaluate=_start(task.config, space)
+                seed=settings.seed,
+                points_to_evaluate=[
+                    {one.path: one.nearest(one.given(task.config)) for one in space}
+                ],
             ),
             scheduler=ASHAScheduler(
                 max_t=task.config.collaborative.iterations,
@@ -120,7 +123,7 @@ def _search(task: Task, space: list[Searched], out: Path, trials: int) -> ray_tu
             ),
             num_samples=trials,
             # The search learns from trials that have ended only.
-            max_concurrent_trials=max(2, trials // 8),
+            max_concurrent_trials=settings.concurrent or max(2, trials // 8),
             time_budget_s=settings.time_budget_s or None,
             reuse_actors=True,
         ),
@@ -173,17 +176,11 @@ def _task(source: Source, config: Config, space: list[Searched]) -> Task:
     )
 
 
-def _start(config: Config, space: list[Searched]) -> list[dict[str, Any]] | None:
-    """Return the given setting, where the search may try it."""
-    given = {one.path: one.given(config) for one in space}
-    return [given] if all(one.holds(given[one.path]) for one in space) else None
-
-
 def _tried(results: ray_tune.ResultGrid, config: Config) -> list[Tried]:
     found = []
     for number in range(len(results)):
         result: Any = results[number]
-        if result.metrics is None or config.tune.metric not in result.metrics:
+        if result.metrics is None or "worth" not in result.metrics:
             continue
         # A sweep that a kill undid was written down twice.
         curve = result.metrics_dataframe.drop_duplicates("training_iteration", keep="last")
@@ -193,6 +190,7 @@ def _tried(results: ray_tune.ResultGrid, config: Config) -> list[Tried]:
                 number=number,
                 setting=dict(result.metrics["config"]),
                 curve=curve[config.tune.metric].to_list(),
+                worth=curve["worth"].to_list(),
                 work=curve["work"].to_list(),
                 seconds=float(result.metrics["time_total_s"]),
                 whole=len(curve) >= config.collaborative.iterations,
@@ -220,9 +218,11 @@ def _check(config: TuneConfig) -> None:
             f"[tune] metric: want one of {', '.join(_METRICS)} at a cut-off, such as ndcg@10, "
             f"got {config.metric!r}"
         )
-    if config.grace < 1 or config.reduction <= 1 or config.workers < 1 or config.time_budget_s < 0:
+    least = (config.thrift, config.concurrent, config.time_budget_s)
+    if config.grace < 1 or config.reduction <= 1 or config.workers < 1 or min(least) < 0:
         raise ConfigError(
-            "[tune]: want grace and workers of at least 1, reduction above 1, time_budget_s from 0"
+            "[tune]: want grace and workers of at least 1, reduction above 1, thrift, concurrent "
+            "and time_budget_s from 0"
         )
 
 
@@ -230,9 +230,9 @@ def _table(tried: list[Tried], metric: str, space: list[Searched]) -> str:
     lines = io.StringIO()
     sink = csv.writer(lines, lineterminator="\n")
     paths = [one.path for one in space]
-    sink.writerow([metric, *paths, "iterations", "sweeps", "stopped", "work", "seconds"])
+    sink.writerow([metric, "worth", *paths, "iterations", "sweeps", "stopped", "work", "seconds"])
     for one in tried:
         setting = [one.setting[path] for path in paths]
         ended = [one.at, len(one.curve), int(not one.whole), one.work[-1], one.seconds]
-        sink.writerow([one.best, *setting, *ended])
+        sink.writerow([one.best, max(one.worth), *setting, *ended])
     return lines.getvalue()

@@ -33,6 +33,8 @@ class Tried:
     setting: dict[str, Any]
     curve: list[float]
     """The metric after each sweep."""
+    worth: list[float]
+    """What that is worth, its work considered."""
     work: list[float]
     """ALS work up to each sweep."""
     seconds: float
@@ -41,13 +43,13 @@ class Tried:
 
     @property
     def best(self) -> float:
-        """The highest value of the metric."""
-        return max(self.curve)
+        """The metric where it is worth most."""
+        return self.curve[self.at - 1]
 
     @property
     def at(self) -> int:
-        """The sweep that reached it first, from 1."""
-        return 1 + int(np.argmax(self.curve))
+        """The sweep where that is, from 1."""
+        return 1 + int(np.argmax(self.worth))
 
 
 def report(tried: Sequence[Tried], space: Sequence[Searched], metric: str) -> str:
@@ -69,9 +71,10 @@ def report(tried: Sequence[Tried], space: Sequence[Searched], metric: str) -> st
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>recsys tune</title>'
         f"<style>{_STYLE}</style><h1>{len(tried)} trials by {html.escape(metric)}</h1>"
-        f"<p>The best reached {best.best:.4f} after {best.at} sweeps; {stopped} were stopped "
-        f"early. All trials did {sum(one.work[-1] for one in tried):.3g} units of work "
-        f"(iterations x (f&sup2; rows + f non-zeros)).</p><table>{rows}</table>{drawn}</html>\n"
+        f"<p>The best, its work considered, reached {best.best:.4f} after {best.at} sweeps; "
+        f"{stopped} were stopped early. All trials did {sum(one.work[-1] for one in tried):.3g} "
+        f"units of work (iterations x (f&sup2; rows + f non-zeros)).</p>"
+        f"<table>{rows}</table>{drawn}</html>\n"
     )
 
 

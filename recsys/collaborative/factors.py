@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dposv
 from scipy.sparse import csr_array
 
 from recsys.bundle import Bundle, BundleWriter
@@ -234,7 +235,7 @@ class Factors:
         targets = self._extended[items]  # (m, f + 1)
         if not config.bias:
             normal, y, targets, drift = normal[:-1, :-1], y[:, :-1], targets[:, :-1], drift[:-1]
-        directions = np.linalg.solve(normal, targets.T).T  # symmetric: y_j' A^-1
+        directions = _solve_symmetric(normal, targets)
         shares = (directions @ y.T) * (c * t - (c - w0) * b)
         baselines = self.item_biases[items] + self.global_mean - w0 * directions @ drift
         return shares, baselines
@@ -362,6 +363,16 @@ class Factors:
 def _require_columns(evidence: csr_array, n: int, side: str) -> None:
     if evidence.shape[1] != n:
         raise UsageError(f"evidence: want {n} columns, one per {side}, got {evidence.shape[1]}")
+
+
+def _solve_symmetric(
+    normal: NDArray[np.float64], targets: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (m, f) `targets` (m, f) times the inverse of a symmetric matrix (f, f)."""
+    _, directions, left = dposv(normal, targets.T, lower=1)
+    if left:  # not positive definite, as without a ridge: twice the work
+        directions = np.linalg.solve(normal, targets.T)
+    return np.asarray(directions.T)
 
 
 def _taken(array: Floats, rows: NDArray[np.integer]) -> Floats:

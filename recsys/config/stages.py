@@ -257,7 +257,7 @@ class EnsembleConfig:
     candidates_per_source: int = 100
     """Items taken from each space and from popularity before blending."""
     tastes: int = 3
-    """Centroids per listener in the text and audio spaces, at most."""
+    """Centroids per listener in the text and audio spaces, at most, that judge candidates."""
     from_recent: int = 40
     """Neighbours of recent plays among the candidates."""
     from_artists: int = 60
@@ -351,9 +351,15 @@ class TuneConfig:
     """What is searched, a line a key: `stage.key log LOW HIGH`, `stage.key even LOW HIGH` or
     `stage.key of VALUE VALUE ...`; stages interactions, collaborative and ensemble."""
     metric: str = "ndcg@10"
-    """What is maximised."""
+    """What is maximised, but for `thrift`."""
+    thrift: float = 0.25
+    """Standard errors of the metric that twice the work must earn, so that chance is not paid for:
+    0.25 wants one for sixteen times the work. 0 looks at the metric alone."""
     seed: int = 0
     """Seed of the search."""
+    concurrent: int = 0
+    """Trials under way at once; 0: one for every eight, at least two. With 1 each knows all before
+    it, and a search is repeated exactly by its seed."""
     grace: int = 4
     """Sweeps that every trial may make before it can be stopped."""
     reduction: float = 3.0

@@ -6,10 +6,10 @@ keeps it, so that serving needs no dataset.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +21,26 @@ from recsys.data.dataset import Dataset
 from recsys.data.identity import Ids, recordings
 from recsys.errors import NotFoundError, UsageError, nearest
 
-__all__ = ["NO_TIME", "Catalogue", "read_catalogue"]
+__all__ = ["NO_TIME", "Card", "Catalogue", "read_catalogue"]
 
 NO_TIME = int(np.iinfo(np.int64).min)
 """Stands where a time in milliseconds since 1970 is unknown; sorts before every time."""
 
 _MILLISECONDS = pa.timestamp("ms", tz="UTC")
 _COMPACT_AT = 4_000_000
+_CARDS = 100_000
+"""Items whose cards are kept in memory; to write one takes thirty times as long as to find it."""
+
+
+class Card(NamedTuple):
+    """How one item is told."""
+
+    item_id: str
+    title: str | None
+    artist: str | None
+    """The artist's name, or their id where that is unknown."""
+    name: str
+    """"title by artist", or what is known of it; an artist's name for an artist."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,20 @@ class Catalogue:
         """(n_items,) the lowest item row of each item's recording."""
         _, first, where = np.unique(self.recording, return_index=True, return_inverse=True)
         return np.asarray(first[where], np.int64)
+
+    @cached_property
+    def card(self) -> Callable[[int], Card]:
+        """Item row -> its card."""
+        return lru_cache(_CARDS)(self._card)
+
+    def _card(self, row: int) -> Card:
+        id, title, by = self.items[row], self.titles[row], int(self.item_artist[row])
+        if by < 0:
+            return Card(id, title, None, title or id)
+        artist = self.artist_name(by)
+        if self.artists[by] == id:
+            return Card(id, title, artist, title or artist)
+        return Card(id, title, artist, f"{title or id} by {artist}")
 
     def artist_name(self, row: int) -> str:
         """Return an artist's name, or its id where the name is unknown."""

@@ -64,10 +64,6 @@ class Ids(Sequence[str]):
             raise IndexError(row)
         return self.content[self.offsets[row] : self.offsets[row + 1]].tobytes().decode()
 
-    def take(self, rows: NDArray[np.integer]) -> list[str]:
-        """Return the ids of `rows`."""
-        return texts_at(self.offsets, self.content, rows)
-
     def to_arrow(self) -> pa.LargeStringArray:
         """Return all ids as an Arrow array that shares this memory."""
         buffers = [None, pa.py_buffer(self.offsets), pa.py_buffer(self.content)]

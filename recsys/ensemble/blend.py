@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numba
@@ -50,7 +51,7 @@ class Blend:
         )
         return whole.take(np.argsort(listener, kind="stable"))
 
-    @property
+    @cached_property
     def scores(self) -> NDArray[np.float64]:
         """(n,) the sum of the signals."""
         return np.asarray(self.signals.sum(axis=1))
@@ -142,23 +143,20 @@ def fuse(
         The larger, the less the first places stand out.
     """
     rows = np.concatenate(list(candidates.values()), axis=1)  # (m, n_places)
-    depths = [found.shape[1] for found in candidates.values()]
-    column = np.repeat(np.arange(len(depths)), depths)
-    shares = [
-        weights[source] / (rank_offset + 1 + np.arange(depth))
-        for source, depth in zip(candidates, depths, strict=True)
-    ]
+    depths = np.array([found.shape[1] for found in candidates.values()])
+    weighed = np.array([weights[source] for source in candidates], np.float64)
     listener, item = np.empty(rows.size, np.int64), np.empty(rows.size, np.int32)
     signals = np.zeros((rows.size, len(depths)))
-    n = _unite(rows, column, np.concatenate(shares), listener, item, signals)
+    n = _unite(rows, depths, weighed, float(rank_offset), listener, item, signals)
     return Blend(listener[:n], item[:n], signals[:n])
 
 
 @numba.njit(nogil=True, cache=True)
 def _unite(
     rows: NDArray[np.int32],
-    column: NDArray[np.int64],
-    share: NDArray[np.float64],
+    depths: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    rank_offset: float,
     listener: NDArray[np.int64],
     item: NDArray[np.int32],
     signals: NDArray[np.float64],
@@ -171,18 +169,21 @@ def _unite(
     n = 0
     for u in range(len(rows)):
         entry_of[:] = -1
-        for place in range(rows.shape[1]):
-            one = rows[u, place]
-            if one < 0:
-                continue
-            slot = (np.int64(one) * 0x9E3779B1 >> 15) & (size - 1)
-            while entry_of[slot] >= 0 and item[entry_of[slot]] != one:
-                slot = (slot + 1) & (size - 1)
-            if entry_of[slot] < 0:
-                entry_of[slot] = n
-                listener[n], item[n] = u, one
-                n += 1
-            signals[entry_of[slot], column[place]] = share[place]
+        first = 0
+        for column in range(len(depths)):
+            for place in range(depths[column]):
+                one = rows[u, first + place]
+                if one < 0:
+                    continue
+                slot = (np.int64(one) * 0x9E3779B1 >> 15) & (size - 1)
+                while entry_of[slot] >= 0 and item[entry_of[slot]] != one:
+                    slot = (slot + 1) & (size - 1)
+                if entry_of[slot] < 0:
+                    entry_of[slot] = n
+                    listener[n], item[n] = u, one
+                    n += 1
+                signals[entry_of[slot], column] = weights[column] / (rank_offset + 1 + place)
+            first += depths[column]
     return n
 
 

@@ -8,7 +8,6 @@ guessed: a zero vector is near nothing. Popularity knows every item and is the l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -45,8 +44,8 @@ class Listeners:
     follows: csr_array
     """(m, n_artists) stored entries are artists followed."""
     points: Mapping[str, NDArray[np.float32]]
-    """Per space (m, q, d): where lately played items lie, where all of them do (collaborative: the
-    listener's own vector), then one point a taste; zero rows where there is none."""
+    """Per space (m, 2, d): where lately played items lie, where all of them do (collaborative: the
+    listener's own vector); zero rows where there are none."""
 
     def __len__(self) -> int:
         return int(self.heard.shape[0])
@@ -243,10 +242,14 @@ def rows_of(matrix: csr_array, rows: NDArray[np.integer]) -> csr_array:
     if len(rows) != 1:
         return matrix[rows]
     start, end = matrix.indptr[rows[0]], matrix.indptr[rows[0] + 1]
-    # To make a matrix of its parts costs seven times as much: scipy looks at all of them again.
-    row = copy(_template(matrix.shape[1]))
-    row.data, row.indices = matrix.data[start:end], matrix.indices[start:end]
-    row.indptr = np.array([0, end - start], np.int32)
+    # To make a matrix of its parts costs ten times as much: scipy looks at all of them again.
+    row = csr_array.__new__(csr_array)
+    vars(row).update(
+        vars(_template(matrix.shape[1])),
+        data=matrix.data[start:end],
+        indices=matrix.indices[start:end],
+        indptr=np.array([0, end - start], np.int32),
+    )
     return row
 
 

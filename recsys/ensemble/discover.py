@@ -55,7 +55,7 @@ def make_weekly(
     )
     lists = recommender.told(listeners, chosen)
     return [
-        WeeklyList(id, week, recommender.version, [dict(vars(entry)) for entry in entries])
+        WeeklyList(id, week, recommender.version, [entry._asdict() for entry in entries])
         for id, entries in zip(ids, lists, strict=True)
     ]
 

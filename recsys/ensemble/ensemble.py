@@ -4,9 +4,11 @@ Enters: the models of a version and what happened. Leaves: `Listeners`, their ca
 and the features of each pair. lists.py makes lists of these; learning.py learns from them.
 
 Sources, each ranked: **collaborative** the listener's vector, then neighbours of recent plays;
-**text** and **audio** the nearest items to each of the listener's tastes in turn, then a quota of
-those that hardly anybody has played, so that new songs have a door in; **artists** and
-**collections** as sources.py says; **popularity** as a last resort.
+**text** and **audio** the nearest items to all that was played, of which what was played lately
+counts twice, then a quota of those that hardly anybody has played, so that new songs have a door
+in; **artists** and **collections** as sources.py says; **popularity** as a last resort. A
+listener's tastes judge what was found: to propose, one in turn, they measured worse than the whole
+(docs/results/ensemble.md).
 """
 
 from __future__ import annotations
@@ -34,11 +36,12 @@ from recsys.ensemble.candidates import (
     played_by,
     positive,
     rows_of,
+    unit,
 )
 from recsys.ensemble.features import FeatureMaker
 from recsys.ensemble.sound import Sound
-from recsys.ensemble.sources import Artists, Shelves, interleave
-from recsys.ensemble.tastes import profiles, tastes
+from recsys.ensemble.sources import Artists, Shelves, once
+from recsys.ensemble.tastes import profiles
 
 __all__ = ["SOURCES", "Ensemble"]
 
@@ -152,6 +155,7 @@ class Ensemble:
             age_days=np.maximum(age_ms / _DAY_MS, 0).astype(np.float32),
             sound=self.sound,
             sources=self.sources,
+            n_tastes=self.config.tastes,
         )
 
     def listeners(
@@ -273,21 +277,18 @@ class Ensemble:
         self, source: str, listeners: Listeners, depth: int, eligible: Eligible
     ) -> NDArray[np.int32]:
         """Return the candidates of a space: the main ones, then its extras."""
-        points, everything = listeners.points[source], depth >= len(eligible)
+        recent, everything = listeners.points[source][:, 0], listeners.points[source][:, 1]
         if source == "collaborative":
-            main, more, extras_are_new = points[:, 1:2], points[:, :1], False
-            n_more = self.config.from_recent
+            main, more, n_more = everything, recent, self.config.from_recent
         else:
-            main, more, extras_are_new = points[:, 2:], points[:, 1:2], True
+            main = more = unit(everything + recent)
             n_more = self.config.new_items if self._has_cold else 0
-        # All tastes together give about `depth`; where everything is to be ranked, each gives all.
-        each = depth if everything else -(-depth // main.shape[1])
-        found = interleave(self._search(source, main, listeners, each, eligible), depth)
+        found = self._search(source, main, listeners, depth, eligible)
         if not n_more:
             return found
-        extra = self._search(source, more, listeners, n_more, eligible, new=extras_are_new)
-        chained = np.concatenate([found, extra[:, 0]], axis=1)
-        return interleave(chained[:, None], chained.shape[1])
+        new = source != "collaborative"
+        extra = self._search(source, more, listeners, n_more, eligible, new=new)
+        return once(np.concatenate([found, extra], axis=1))
 
     def _search(
         self,
@@ -299,15 +300,10 @@ class Ensemble:
         *,
         new: bool = False,
     ) -> NDArray[np.int32]:
-        """Return (m, q, k) nearest items to the points (m, q, d) of each listener."""
-        m, q, d = points.shape
-        rows, _ = self.spaces[source].search(
-            points.reshape(m * q, d),
-            k,
-            exclude=listeners.heard,
-            within=eligible.within(source, new=new),
-        )
-        return rows.reshape(m, q, k)
+        """Return (m, k) nearest items to the points (m, d) of each listener."""
+        return self.spaces[source].search(
+            points, k, exclude=listeners.heard, within=eligible.within(source, new=new)
+        )[0]
 
     def _points(
         self, history: csr_array, lately: csr_array, own: NDArray[np.float32] | None
@@ -315,14 +311,9 @@ class Ensemble:
         """Return the points of each space, as `Listeners.points` says."""
         points: dict[str, NDArray[np.float32]] = {}
         for name, space in self.spaces.items():
-            recent = profiles(lately, space.vectors)[:, None]
-            if name == "collaborative":
-                assert own is not None
-                points[name] = np.concatenate([recent, own[:, None]], axis=1)
-            else:
-                mean = profiles(history, space.vectors)[:, None]
-                centres = tastes(history, space.vectors, self.config.tastes)
-                points[name] = np.concatenate([recent, mean, centres], axis=1)
+            everything = own if name == "collaborative" else profiles(history, space.vectors)
+            assert everything is not None, "a version with factors makes vectors of listeners"
+            points[name] = np.stack([profiles(lately, space.vectors), everything], axis=1)
         return points
 
     def _lately(

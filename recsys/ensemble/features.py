@@ -21,7 +21,7 @@ from recsys.ensemble.blend import Blend
 from recsys.ensemble.candidates import Listeners, Popularity, Space
 from recsys.ensemble.sound import Sound
 from recsys.ensemble.sources import Artists, Shelves
-from recsys.ensemble.tastes import dot
+from recsys.ensemble.tastes import dot, tastes
 
 __all__ = ["CONTEXT", "FEATURES", "SIGNALS", "FeatureMaker"]
 
@@ -71,6 +71,8 @@ class FeatureMaker:
     sound: Sound
     sources: tuple[str, ...]
     """What the columns of a union's signals are."""
+    n_tastes: int
+    """Of a listener, at most, in the text and audio spaces."""
 
     def __call__(self, listeners: Listeners, union: Blend) -> Floats:
         """Return (n, n_features) for the pairs of `union`.
@@ -85,9 +87,12 @@ class FeatureMaker:
         starts = np.searchsorted(union.listener, np.arange(len(listeners) + 1))
         for name, space in self.spaces.items():
             if name in listeners.points:
+                mean, centres = column.get(f"{name}.mean"), None
+                if mean is not None:
+                    centres = tastes(listeners.history, space.vectors, self.n_tastes)
                 _near(
-                    listeners.points[name], space.vectors, space.biases, union.listener, union.item,
-                    column[f"{name}.near"], column.get(f"{name}.mean"), column[f"{name}.lately"],
+                    listeners.points[name], centres, space.vectors, space.biases, union.listener,
+                    union.item, column[f"{name}.near"], mean, column[f"{name}.lately"],
                 )  # fmt: skip
                 _standardise(column[f"{name}.near"], starts, column[f"{name}.z"])
         for source, places in zip(self.sources, union.signals.T, strict=True):
@@ -137,6 +142,7 @@ class FeatureMaker:
 @numba.njit(nogil=True, cache=True)
 def _near(
     queries: Floats,
+    centres: Floats | None,
     vectors: Floats,
     biases: Floats,
     listener: NDArray[np.int64],
@@ -145,21 +151,22 @@ def _near(
     mean: Floats | None,
     lately: Floats,
 ) -> None:
-    """Fill (n,) how near each pair's item lies to what its listener's points (m, q, d) stand for.
+    """Fill (n,) how near each pair's item lies to what its listener's points (m, 2, d) stand for.
 
-    Where there is a mean of all plays, what is near is a taste; else it is the second point.
+    Where tastes have centres (m, n_tastes, d), what is near is the nearest of those; else it is the
+    second point.
     """
     for n in range(len(item)):
         points, vector = queries[listener[n]], vectors[item[n]]
         lately[n] = dot(points[0], vector)
         overall = dot(points[1], vector)
-        if mean is None:
+        if mean is None or centres is None:
             near[n] = overall + biases[item[n]]
         else:
             mean[n] = overall
-            near[n] = dot(points[2], vector)
-            for taste in range(3, len(points)):
-                near[n] = max(near[n], dot(points[taste], vector))
+            near[n] = dot(centres[listener[n], 0], vector)
+            for centre in centres[listener[n], 1:]:
+                near[n] = max(near[n], dot(centre, vector))
 
 
 @numba.njit(nogil=True, cache=True)

@@ -18,9 +18,10 @@ popularity    played by 412 listeners                      so many did; said whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 
 import numba
 import numpy as np
@@ -47,7 +48,7 @@ _TERMS = 3
 _TERMS_READ = 12
 """Terms read to find those, because some repeat words of others."""
 _CACHED = 100_000
-"""Pairs of artists whose shared terms are kept in memory, and items whose names are."""
+"""Pairs of artists whose shared terms are kept in memory."""
 _FEWEST_PLAYLISTS = 2
 """Playlists of listeners behind a sentence, so that it tells nothing of a single one."""
 
@@ -64,7 +65,7 @@ class Reasons:
     collections: Collections
     holders: csr_array
     """(n_items, n_collections) stored entries: what holds an item; indices sorted."""
-    shared_terms: Callable[[int, int, int], list[tuple[str, float]]] | None = None
+    shared_terms: Callable[[int, int, int], Iterable[tuple[str, float]]] | None = None
     """(artist row, artist row, k) -> what is said of both, foremost first; None without text."""
 
     @classmethod
@@ -111,19 +112,17 @@ class Reasons:
             "collections": lambda item: self._collection(item, history),
         }
         written: list[list[tuple[float, str]]] = [[] for _ in items]
-        for name, parts in zip(names, signals.T, strict=True):
-            moved = np.flatnonzero(parts > 0)
+        for name, parts in zip(names, signals.T.tolist(), strict=True):
+            moved = [place for place, part in enumerate(parts) if part > 0]
             if name in self.credits:
                 found = self._by_plays(name, history, items[moved])
             elif name in others:
                 found = list(map(others[name], items[moved].tolist()))
             else:
                 continue
-            for place, part, sentence in zip(
-                moved.tolist(), parts[moved].tolist(), found, strict=True
-            ):
+            for place, sentence in zip(moved, found, strict=True):
                 if sentence:
-                    written[place].append((part, sentence))
+                    written[place].append((parts[place], sentence))
         return [
             [sentence for _, sentence in sorted(those, key=_foremost)] or self._popularity(item)
             for item, those in zip(items.tolist(), written, strict=True)
@@ -140,7 +139,8 @@ class Reasons:
         if model == "collaborative":
             said = "listeners who play {} also play this"
             _first_meeting(self.listeners.indptr, self.listeners.indices, items, tried)
-        return [said.format(self._name(play)) if play >= 0 else "" for play in tried[:, 0].tolist()]
+        card = self.catalogue.card
+        return [said.format(card(play).name) if play >= 0 else "" for play in tried[:, 0].tolist()]
 
     def _text(self, item: int, tried: list[int]) -> str:
         artist = int(self.catalogue.item_artist[item])
@@ -161,9 +161,9 @@ class Reasons:
         assert shared_terms is not None
 
         def likened(artist: int, other: int) -> str:
-            found = _unlike(term for term, _ in shared_terms(artist, other, _TERMS_READ))
-            name = self.catalogue.artist_name(other)
-            return f"described like {name}: {', '.join(found[:_TERMS])}" if found else ""
+            read = (term for term, _ in shared_terms(artist, other, _TERMS_READ))
+            found = ", ".join(islice(_unlike(read), _TERMS))
+            return f"described like {self.catalogue.artist_name(other)}: {found}" if found else ""
 
         return lru_cache(_CACHED)(likened)
 
@@ -187,12 +187,12 @@ class Reasons:
                 best, weight = one, float(history.data[both].sum())
                 named = int(history.indices[both[history.data[both].argmax()]])
         if best >= 0:
-            return f"on {shelves.titles[best]} beside {self._name(named)}"
+            return f"on {shelves.titles[best]} beside {self.catalogue.card(named).name}"
         playlists = np.setdiff1d(lists, by_editors)
         for play in history.indices[np.argsort(-history.data, kind="stable")].tolist():
             beside = holders.indices[holders.indptr[play] : holders.indptr[play + 1]]
             if len(np.intersect1d(playlists, beside)) >= _FEWEST_PLAYLISTS:
-                return f"on playlists beside {self._name(play)}"
+                return f"on playlists beside {self.catalogue.card(play).name}"
         return ""
 
     def _popularity(self, item: int) -> list[str]:
@@ -203,21 +203,6 @@ class Reasons:
 
     def _who_played(self, item: int) -> NDArray[np.int32]:
         return self.listeners.indices[self.listeners.indptr[item] : self.listeners.indptr[item + 1]]
-
-    @cached_property
-    def _name(self) -> Callable[[int], str]:
-        return lru_cache(_CACHED)(self._named)
-
-    def _named(self, item: int) -> str:
-        """Return "title by artist", or what is known of it; an artist's name for an artist."""
-        title, artist = self.catalogue.titles[item], int(self.catalogue.item_artist[item])
-        id = self.catalogue.items[item]
-        if artist < 0:
-            return title or id
-        name = self.catalogue.artist_name(artist)
-        if self.catalogue.artists[artist] == id:
-            return title or name
-        return f"{title or id} by {name}"
 
 
 def inner_products(vectors: NDArray[np.float32]) -> Credit:
@@ -243,15 +228,13 @@ def _foremost(said: tuple[float, str]) -> float:
     return -said[0]
 
 
-def _unlike(terms: Iterable[str]) -> list[str]:
-    """Return `terms` without those that share a word with an earlier one."""
-    kept: list[str] = []
+def _unlike(terms: Iterable[str]) -> Iterator[str]:
+    """Yield `terms` without those that share a word with an earlier one."""
     words: set[str] = set()
     for term in terms:
         if words.isdisjoint(term.split()):
-            kept.append(term)
             words.update(term.split())
-    return kept
+            yield term
 
 
 @numba.njit(nogil=True, cache=True)

@@ -68,10 +68,17 @@ def rerank(
     return blend.take(places(blend.listener) < k)
 
 
+@numba.njit(nogil=True, cache=True)
 def _starts(listener: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return (n_lists + 1,) where each list begins, and the end of the last."""
-    begins = np.flatnonzero(np.diff(listener, prepend=-1))
-    return np.append(begins, len(listener))
+    starts = np.empty(len(listener) + 1, np.int64)
+    n = 0
+    for entry in range(len(listener)):
+        if entry == 0 or listener[entry] != listener[entry - 1]:
+            starts[n] = entry
+            n += 1
+    starts[n] = len(listener)
+    return starts[: n + 1]
 
 
 @numba.njit(nogil=True, cache=True)

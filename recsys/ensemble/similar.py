@@ -1,8 +1,10 @@
 """Which items, artists and listeners are alike, by one model or by all of them.
 
 Enters: the item vectors of each model. Leaves: nearest rows by cosine, or, as ``hybrid``, by the
-fused ranks of all models. An artist lies where their items do on average (in the text space: where
-their own documents do), a listener where what they played does.
+fused ranks of all models, where the rules of lists hold for items: no recording twice, nor that of
+the item itself, and few by one artist, who else would be all that is alike. An artist lies where
+their items do on average (in the text space: where their own documents do), a listener where what
+they played does.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from recsys.data.identity import Ids
 from recsys.data.interactions import Interactions
 from recsys.ensemble.blend import fuse
 from recsys.ensemble.candidates import Space, positive, unit
+from recsys.ensemble.rerank import rerank
 from recsys.ensemble.tastes import profiles
 from recsys.errors import UsageError
 from recsys.text.model import TextModel
@@ -85,13 +88,34 @@ class Neighbourhoods:
         if by != "hybrid":
             return self._nearest(kind, by, rows, k)
         depth = min(n, max(settings.candidates_per_source, 2 * k))
+        found, scores = self._fused(kind, rows, k, depth, settings)
+        if depth < n:
+            # The rules may leave few of so many: a prolific artist's, a recording's releases.
+            for short in np.flatnonzero((found[:, 0] >= 0) & (found[:, -1] < 0)):
+                one = slice(short, short + 1)
+                found[one], scores[one] = self._fused(kind, rows[one], k, n, settings)
+        return found, scores
+
+    def _fused(
+        self, kind: str, rows: NDArray[np.integer], k: int, depth: int, settings: EnsembleConfig
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Do what `search` does by all models, each of which proposes `depth`."""
         candidates = {name: self._nearest(kind, name, rows, depth)[0] for name in self._vectors}
         blend = fuse(
             candidates,
             {name: float(getattr(settings, name)) for name in candidates},
             rank_offset=settings.rank_offset,
-        )
-        return blend.sorted(np.arange(n, dtype=np.int32)).padded(len(rows), k)
+        ).sorted(np.arange(len(self.ids(kind)), dtype=np.int32))
+        if kind == "item":
+            recording = self._catalogue.recording
+            blend = rerank(
+                blend.take(recording[blend.item] != recording[rows[blend.listener]]),
+                k,
+                recording=recording,
+                artist=self._catalogue.item_artist,
+                max_per_artist=settings.max_per_artist,
+            )
+        return blend.padded(len(rows), k)
 
     def _nearest(
         self, kind: str, model: str, rows: NDArray[np.integer], k: int

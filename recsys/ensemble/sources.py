@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 
 from recsys.retrieval.kernels import contains
 
-__all__ = ["Artists", "Shelves", "interleave"]
+__all__ = ["Artists", "Shelves", "once"]
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -137,30 +137,18 @@ class Shelves:
         return found
 
 
-def interleave(found: NDArray[np.int32], k: int) -> Rows:
-    """Return (m, k): the first of every list, then the second of every list, none twice.
-
-    Parameters
-    ----------
-    found
-        (m, n_lists, depth) item rows, best first, -1 where a list has ended.
-    """
-    mixed = np.full((len(found), k), -1, np.int32)
-    _interleave(found, mixed)
-    return mixed
-
-
 @numba.njit(nogil=True, cache=True)
-def _interleave(found: NDArray[np.int32], mixed: Rows) -> None:
+def once(found: Rows) -> Rows:
+    """Return item rows (m, k), -1 where there is none, each where it comes first; then -1."""
+    kept = np.full(found.shape, np.int32(-1))
     for u in range(len(found)):
         seen, n = {np.int32(-1)}, 0
-        for place in range(found.shape[2]):
-            for part in range(found.shape[1]):
-                item = found[u, part, place]
-                if n < mixed.shape[1] and item not in seen:
-                    seen.add(item)
-                    mixed[u, n] = item
-                    n += 1
+        for item in found[u]:
+            if item not in seen:
+                seen.add(item)
+                kept[u, n] = item
+                n += 1
+    return kept
 
 
 @numba.njit(nogil=True, cache=True)

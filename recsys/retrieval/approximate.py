@@ -20,18 +20,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.errors import UsageError
-from recsys.retrieval.exact import (
-    ExactIndex,
-    Selection,
-    fitting,
-    lengths,
-    longest_first,
-    sorted_rows,
-)
+from recsys.retrieval.exact import ExactIndex, Selection, sorted_rows
 from recsys.retrieval.graph import LINKS
 from recsys.retrieval.kernels import (
     better,
-    contains,
     dot,
     push,
     replace_first,
@@ -51,7 +43,7 @@ _MOST_SHARE = 50
 _ALLOWED_SHARE = 8
 """Where fewer than one row in this many is allowed, scoring those is quicker than a walk."""
 
-_LAST_MARK = np.iinfo(np.uint32).max - _QUERIES - 1
+_LAST_MARK = np.iinfo(np.uint32).max - 2 * _QUERIES - 1
 """After so many searches marks begin again."""
 
 Floats = NDArray[np.float32]
@@ -85,21 +77,23 @@ class ApproximateIndex:
         spare: int = _SPARE,
         num_threads: int = 0,
     ) -> None:
-        biases, n = fitting(vectors, biases), len(vectors)
+        n = len(vectors)
         if graph.shape != (n, LINKS) or graph.dtype != np.int32:
             raise UsageError(f"graph: want int32 ({n}, {LINKS}), got {graph.dtype} {graph.shape}")
         if graph.size and not (graph.min() >= -1 and graph.max() < n):
             raise UsageError(f"graph: want rows below {n}, got {graph.min()} to {graph.max()}")
-        longest = longest_first(lengths(vectors), biases)
-        order = side_by_side(graph, longest)
-        self.exact = ExactIndex(vectors, biases, num_threads=num_threads, order=order)
-        place = np.empty(n, np.int32)
-        place[order] = np.arange(n, dtype=np.int32)
-        linked = graph[order]
-        self._graph = np.where(linked >= 0, place[linked], np.int32(-1))
-        self._entries = place[entries(graph, longest)]
-        # Side by side in memory, for every search reads them all.
-        self._entry_vectors = self.exact.vectors[self._entries]
+        self._n_entries = 0
+
+        def laid_out(longest: Rows) -> Rows:
+            first = entries(graph, longest)
+            self._n_entries = len(first)
+            return side_by_side(graph, first, longest)
+
+        self.exact = ExactIndex(vectors, biases, num_threads=num_threads, order=laid_out)
+        self._places = np.empty(n, np.int32)
+        self._places[self.exact.order] = np.arange(n, dtype=np.int32)
+        linked = graph[self.exact.order]
+        self._graph = np.where(linked >= 0, self._places[linked], np.int32(-1))
         self._spare = spare
         self._marks = local()
 
@@ -146,9 +140,9 @@ class ApproximateIndex:
                 self.exact.vectors,
                 self.exact.biases,
                 self.exact.order,
+                self._places,
                 self._graph,
-                self._entries,
-                self._entry_vectors,
+                self._n_entries,
                 within,
                 *excluded,
                 k + self._spare,
@@ -186,7 +180,7 @@ class ApproximateIndex:
             )
 
     def _own_marks(self) -> NDArray[np.uint32]:
-        """Return this thread's (n + 1,) marks of what was seen; the last is the search's number."""
+        """Return this thread's (n + 1,) marks of what was seen; the last is the search's mark."""
         if not hasattr(self._marks, "seen"):
             self._marks.seen = np.zeros(len(self) + 1, np.uint32)
         seen: NDArray[np.uint32] = self._marks.seen
@@ -202,9 +196,9 @@ def _walk_block(
     vectors: Floats,
     biases: Floats,
     names: Rows,
+    places: Rows,
     graph: Rows,
-    entries: Rows,
-    entry_vectors: Floats,
+    n_entries: int,
     within: NDArray[np.bool_],
     sharing: int,
     bounds: NDArray[np.int64],
@@ -220,10 +214,12 @@ def _walk_block(
     for q in range(len(queries)):
         owner = (first_query + q) // sharing
         excluded = indices[bounds[owner] : bounds[owner + 1]]
+        marks[-1] += np.uint32(2)
+        for row in excluded:
+            marks[places[row]] = marks[-1] - np.uint32(1)
         n_found = _walk(
-            queries[q], vectors, biases, names, graph, entries, entry_vectors, within, excluded,
-            marks, found, found_scores,
-        )  # fmt: skip
+            queries[q], vectors, biases, graph, n_entries, within, marks, found, found_scores
+        )
         least, k = -np.float32(np.inf), rows.shape[1]
         if n_found > k:
             least = np.partition(found_scores[:n_found], n_found - k)[n_found - k]
@@ -244,33 +240,35 @@ def _walk(
     query: Floats,
     vectors: Floats,
     biases: Floats,
-    names: Rows,
     graph: Rows,
-    entries: Rows,
-    entry_vectors: Floats,
+    n_entries: int,
     within: NDArray[np.bool_],
-    excluded: Rows,
     marks: NDArray[np.uint32],
     found: Rows,
     found_scores: Floats,
 ) -> int:
-    """Fill found, a heap with the worst in front, with positions; return how many there are."""
+    """Fill found, a heap with the worst in front, with positions; return how many there are.
+
+    marks (n + 1,): the last is this search's mark; what bears one less may not be found.
+    """
     breadth, n_found, n_open = len(found), 0, 0
-    seen = marks[:-1]
-    marks[-1] += np.uint32(1)
     now = marks[-1]
-    capacity = len(entries) + 8 * breadth
+    excluded = now - np.uint32(1)
+    capacity = n_entries + 8 * breadth
     # Scores are negated, so that this heap has the best in front.
     open_scores = np.empty(capacity, np.float32)
     open_rows = np.empty(capacity, np.int32)
-    fresh = np.empty(max(len(entries), graph.shape[1]), np.int32)
-    fresh_scores = np.empty(len(fresh), np.float32)
-    # The entries are the links of a first, imagined row.
-    n_fresh = len(entries)
+    room = max(n_entries, graph.shape[1] + 1)
+    fresh = np.empty(room, np.int32)
+    barred = np.empty(room, np.bool_)
+    fresh_scores = np.empty(room, np.float32)
+    # The entries, which come first in memory, are the links of an imagined row.
+    n_fresh = n_entries
     for f in range(n_fresh):
-        fresh[f] = entries[f]
-        fresh_scores[f] = _near_dot(query, entry_vectors[f]) + biases[fresh[f]]
-        seen[fresh[f]] = now
+        fresh[f] = f
+        fresh_scores[f] = _near_dot(query, vectors[f]) + biases[f]
+        barred[f] = marks[f] == excluded
+        marks[f] = now
     while True:
         for f in range(n_fresh):
             other, score = fresh[f], fresh_scores[f]
@@ -279,7 +277,7 @@ def _walk(
             if n_open < capacity:
                 push(open_scores, open_rows, n_open, -score, other)
                 n_open += 1
-            if (len(within) and not within[other]) or contains(excluded, names[other]):
+            if barred[f] or (len(within) and not within[other]):
                 continue
             if n_found < breadth:
                 push(found_scores, found, n_found, score, other)
@@ -292,11 +290,14 @@ def _walk(
         n_open -= 1
         replace_first(open_scores, open_rows, n_open, open_scores[n_open], open_rows[n_open])
         n_fresh = 0
+        # Nothing to decide here either: which links are new no processor can foretell. A missing
+        # one, -1, reads the last mark, this search's own, and so was seen.
         for other in graph[position]:
-            if other >= 0 and seen[other] != now:
-                seen[other] = now
-                fresh[n_fresh] = other
-                n_fresh += 1
+            mark = marks[other]
+            marks[other] = now
+            fresh[n_fresh] = other
+            barred[n_fresh] = mark == excluded
+            n_fresh += mark != now
         # A loop without decisions lets the processor fetch several rows at once.
         for f in range(n_fresh):
             fresh_scores[f] = _near_dot(query, vectors[fresh[f]]) + biases[fresh[f]]

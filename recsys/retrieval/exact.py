@@ -12,7 +12,7 @@ best, a query is done. (The idea of LEMP: Teflioudi, Gemulla, Mykytiuk, SIGMOD 2
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 from recsys.errors import UsageError
 from recsys.retrieval.kernels import better, contains, dot, sink, sort_heap
 
-__all__ = ["ExactIndex", "Selection", "fitting", "lengths", "longest_first", "sorted_rows"]
+__all__ = ["ExactIndex", "Selection", "sorted_rows"]
 
 _QUERIES = 64
 """Queries per tile."""
@@ -67,10 +67,11 @@ class ExactIndex:
     biases
         (n,) float32, finite, added to the scores; None for none.
     num_threads
-        Threads that share the queries; 0 takes all cores.
+        Threads that share the queries; 0 takes as many as numba does: all cores, or what
+        ``NUMBA_NUM_THREADS`` says.
     order
-        (n,) int32, all rows: the order in which they are held; by default `longest_first`, which
-        lets a search end early.
+        Turns the rows (n,) int32, the longest first, into the order in which they are held; by
+        default that very one, which lets a search end early.
 
     Raises
     ------
@@ -84,12 +85,13 @@ class ExactIndex:
         biases: Floats | None = None,
         *,
         num_threads: int = 0,
-        order: Rows | None = None,
+        order: Callable[[Rows], Rows] | None = None,
     ) -> None:
-        biases = fitting(vectors, biases)
-        self.num_threads = num_threads or len(os.sched_getaffinity(0))
-        norms = lengths(vectors)
-        self.order = longest_first(norms, biases) if order is None else order
+        biases = _fitting(vectors, biases)
+        self.num_threads = num_threads or numba.get_num_threads()
+        norms = _lengths(vectors)
+        longest = _longest_first(norms, biases)
+        self.order = longest if order is None else order(longest)
         """(n,) the rows in the order in which they are held."""
         self.vectors = np.ascontiguousarray(vectors[self.order], np.float32)
         """(n, d) in that order."""
@@ -158,7 +160,7 @@ class ExactIndex:
         positions = np.zeros(0, np.int64) if allowed is None else allowed.positions
         excluded = sorted_rows(exclude, m)
 
-        reach = lengths(queries)
+        reach = _lengths(queries)
         # |float32 dot - exact dot| <= rounding * |q||v|, plus the addition of the bias.
         rounding = (queries.shape[1] + 4) * float(np.finfo(np.float32).eps)
         tile = max(1, min(64, _TILE // max(1, queries.shape[1]), n))
@@ -206,7 +208,7 @@ class ExactIndex:
         _require_finite("queries", queries)
 
 
-def fitting(vectors: Floats, biases: Floats | None) -> Floats:
+def _fitting(vectors: Floats, biases: Floats | None) -> Floats:
     """Return the biases (n,), zeros where there are none; UsageError for what cannot be held."""
     if vectors.ndim != 2:
         raise UsageError(f"vectors: want shape (n, d), got {vectors.shape}")
@@ -220,22 +222,29 @@ def fitting(vectors: Floats, biases: Floats | None) -> Floats:
     return biases
 
 
-def lengths(vectors: Floats) -> Doubles:
+def _lengths(vectors: Floats) -> Doubles:
     """Return (n,) the length of each row."""
     return np.asarray(np.linalg.norm(vectors.astype(np.float64), axis=1))
 
 
-def longest_first(norms: Doubles, biases: Floats) -> Rows:
+def _longest_first(norms: Doubles, biases: Floats) -> Rows:
     """Return (n,) the rows by what bounds their scores, so that good thresholds come early."""
     lift = biases - biases.min(initial=np.inf)
     return np.argsort(-np.hypot(norms, lift), kind="stable").astype(np.int32)
 
 
 def _require_finite(name: str, array: Floats) -> None:
-    finite = np.isfinite(array)
-    if not finite.all():
-        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+    if not _finite(array.ravel()):
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise UsageError(f"{name}: want finite numbers, got {array[place]} at {place}")
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc"})
+def _finite(numbers: Floats) -> bool:
+    total = np.float32(0)
+    for number in numbers:
+        total += number * np.float32(0)  # which is NaN for what is not finite
+    return bool(total == 0)
 
 
 def _maximum_after(values: Floats | Doubles) -> NDArray[np.float64]:

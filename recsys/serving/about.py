@@ -42,12 +42,8 @@ def similar_items(
     catalogue = version.recommender.catalogue
     similar = []
     for id, score in version.recommender.similar("item", item_id, k, by=by):
-        row = catalogue.items.row(id)
-        artist = _artist(version, int(catalogue.item_artist[row]))
-        name = None if artist is None else artist.name
-        similar.append(
-            schemas.Similar(id=id, score=score, title=catalogue.titles[row], artist=name)
-        )
+        card = catalogue.card(catalogue.items.row(id))
+        similar.append(schemas.Similar(id=id, score=score, title=card.title, artist=card.artist))
     return schemas.SimilarOnes(kind="item", id=item_id, by=by, similar=similar)
 
 

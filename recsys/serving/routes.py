@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic_core import to_json
 
 from recsys.ensemble.playlist import go_on
 from recsys.ensemble.recommender import Recommendation
@@ -87,7 +87,7 @@ def recommendations(request: Request, user_id: UserId, wanted: AsWanted) -> Resp
     with desk.metrics.stage("recommend"):
         made = asked.version.recommender.recommend(user_id, **vars(wanted), since=asked.since)
     desk.shown(asked, made)
-    return _answer(schemas.Recommendations, made, user_id=user_id, version=asked.version.name)
+    return _answer(made, user_id=user_id, version=asked.version.name)
 
 
 @lists.get(
@@ -114,9 +114,7 @@ def discover_weekly(
         with desk.metrics.stage("recommend"):
             items = asked.version.recommender.weekly(user_id, week, since=asked.since)
         desk.shown(asked, items)
-        answer = _answer(
-            schemas.Weekly, items, format, f"Discover Weekly {week}", user_id=user_id, week=week
-        )
+        answer = _answer(items, format, f"Discover Weekly {week}", user_id=user_id, week=week)
         content = desk.weekly.keep(user_id, week, format, bytes(answer.body))
     return Response(content, media_type=_MEDIA[format])
 
@@ -167,7 +165,7 @@ def recommend_history(version: Active, request: Request, body: schemas.HistoryRe
             kind=checked_kind(body.kind, version),
         )
     desk.metrics.listed(made, version)
-    return _answer(schemas.Recommendations, made, user_id=None, version=version.name)
+    return _answer(made, user_id=None, version=version.name)
 
 
 @lists.post(
@@ -195,23 +193,19 @@ def playlist(
             tempo=body.tempo,
         )
     desk.metrics.listed(made, version)
-    return _answer(schemas.Playlist, made, format, "Playlist", version=version.name)
+    return _answer(made, format, "Playlist", version=version.name)
 
 
 def _answer(
-    shape: type[BaseModel],
-    made: Sequence[Recommendation],
-    format: str = "json",
-    title: str = "",
-    **said: Any,
+    made: Sequence[Recommendation], format: str = "json", title: str = "", **said: Any
 ) -> Response:
-    """Return a list as `shape`, with what else is said there, or as a playlist of that title."""
+    """Return a list, with what else is `said` beside it, or as a playlist of that title."""
+    content: str | bytes
     if format == "jspf":
         content = jspf(title, made)
     elif format == "m3u":
         content = m3u(title, made)
     else:
-        # What we made ourselves need not be checked once more; FastAPI would do so twice.
-        items = [schemas.Listed.model_construct(**vars(one)) for one in made]
-        content = shape.model_construct(**said, items=items).model_dump_json()
+        # What we made ourselves need not be checked once more: the schema only documents it.
+        content = to_json(said | {"items": [one._asdict() for one in made]})
     return Response(content, media_type=_MEDIA[format])

@@ -18,10 +18,14 @@ Enters: a dataset's documents. Leaves: a `TextModel`. It is made in four steps:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
@@ -116,20 +120,33 @@ class TextModel:
         best = np.argsort(-scores, kind="stable")[:k]
         return [(int(rows[b]), float(scores[b])) for b in best]
 
-    def shared_terms(self, artist: int, other: int, k: int) -> list[tuple[str, float]]:
-        """Return the `k` terms that make two artist rows similar, with their share of the cosine.
+    def shared_terms(self, artist: int, other: int, k: int) -> Iterator[tuple[str, float]]:
+        """Yield the `k` terms that make two artist rows similar, with their share of the cosine.
 
         These are noun phrases and adjectives; where they share none, words and pairs.
         """
-        (one, weights), (two, other_weights) = (
-            _entries(self.artist_terms, row) for row in (artist, other)
-        )
-        place = np.searchsorted(two, one)
-        place[place == len(two)] = 0
-        both = np.flatnonzero(two[place] == one) if len(two) else place[:0]
-        shares = weights[both] * other_weights[place[both]]
-        found = list(zip(one[both].tolist(), shares.tolist(), strict=True))
-        return _foremost(self.terms, found, k, _READABLE) or _foremost(self.terms, found, k, KINDS)
+        said = self.artist_terms
+        # A term of several types may stand there once for each.
+        columns, shares = np.empty(len(KINDS) * k, np.int32), np.empty(len(KINDS) * k, np.float32)
+        for kinds, spans in self._spans.items():
+            n = _most_shared(
+                said.indptr, said.indices, said.data, artist, other, spans, columns, shares
+            )
+            if n:
+                found = zip(columns[:n].tolist(), shares[:n].tolist(), strict=True)
+                yield from islice(_each_once(self.terms, found, kinds), k)
+                return
+
+    @cached_property
+    def _spans(self) -> dict[tuple[str, ...], NDArray[np.int64]]:
+        """(n_types, 2) where the columns of each type begin and end: the vocabulary is sorted."""
+        ends = ("\t", chr(ord("\t") + 1))
+        return {
+            kinds: np.array(
+                [[bisect_left(self.terms, kind + end) for end in ends] for kind in kinds]
+            )
+            for kinds in (_READABLE, KINDS)
+        }
 
     def write(self, writer: BundleWriter) -> None:
         """Store every array under ``text/``."""
@@ -320,26 +337,65 @@ def _without_own_names(weights: csr_array, terms: Ids, names: Sequence[str | Non
 
 
 def _row(matrix: csr_array, row: int) -> dict[int, float]:
-    """Return one row's entries by column."""
-    columns, values = _entries(matrix, row)
-    return dict(zip(columns.tolist(), values.tolist(), strict=True))
-
-
-def _entries(matrix: csr_array, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return one row's columns, ascending, and its values; by hand, as scipy takes far longer."""
+    """Return one row's entries by column; by hand, as scipy takes far longer."""
     span = slice(matrix.indptr[row], matrix.indptr[row + 1])
-    return matrix.indices[span], matrix.data[span]
+    return dict(zip(matrix.indices[span].tolist(), matrix.data[span].tolist(), strict=True))
+
+
+@numba.njit(nogil=True, cache=True)
+def _most_shared(
+    indptr: NDArray[np.integer],
+    indices: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    row: int,
+    other: int,
+    spans: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    shares: NDArray[np.float32],
+) -> int:
+    """Fill columns and shares (k,) with the largest products of two rows; return how many.
+
+    The largest first, equal ones by column; only columns of `spans` (n, 2) count.
+    """
+    n, at, end = 0, indptr[other], indptr[other + 1]
+    for here in range(indptr[row], indptr[row + 1]):
+        column = indices[here]
+        while at < end and indices[at] < column:
+            at += 1
+        if at == end:
+            break
+        share = weights[here] * weights[at]
+        if indices[at] != column or (n == len(columns) and share <= shares[n - 1]):
+            continue
+        counts = False
+        for span in spans:
+            counts |= span[0] <= column < span[1]
+        if not counts:
+            continue
+        n = min(n + 1, len(columns))
+        place = n - 1
+        while place > 0 and shares[place - 1] < share:
+            columns[place], shares[place] = columns[place - 1], shares[place - 1]
+            place -= 1
+        columns[place], shares[place] = column, share
+    return n
 
 
 def _foremost(
     terms: Ids, found: Iterable[tuple[int, float]], k: int, kinds: Sequence[str]
 ) -> list[tuple[str, float]]:
     """Return the `k` weightiest of (column, weight) that are of `kinds`, each term once."""
-    best: dict[str, float] = {}
-    for column, weight in sorted(found, key=lambda pair: (-pair[1], pair[0])):
-        if len(best) == k:
-            break
+    heaviest_first = sorted(found, key=lambda pair: (-pair[1], pair[0]))
+    return list(islice(_each_once(terms, heaviest_first, kinds), k))
+
+
+def _each_once(
+    terms: Ids, found: Iterable[tuple[int, float]], kinds: Sequence[str]
+) -> Iterator[tuple[str, float]]:
+    """Yield the terms of (column, weight) that are of `kinds`, each where it comes first."""
+    told: set[str] = set()
+    for column, weight in found:
         kind, term = terms[column].split("\t", 1)
-        if kind in kinds:
-            best.setdefault(term, weight)
-    return list(best.items())
+        if kind in kinds and term not in told:
+            told.add(term)
+            yield term, weight

@@ -15,14 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from recsys.backend import LocalBackend
 from recsys.cluster import ray_session
 from recsys.cluster.searched import read_space
 from recsys.cluster.trials import Task, Trial, configured
 from recsys.cluster.tune import _task, tune
 from recsys.cluster.tune_report import Tried, importances, pareto, report
+from recsys.collaborative.als import alternate, gather
 from recsys.config import CollaborativeConfig, Config, TuneConfig, load_config
 from recsys.data.dataset import Dataset
 from recsys.errors import ConfigError, InputError, UsageError
+from recsys.evaluation.metrics import ranking_metrics
 from recsys.pipeline import read_source
 
 SPACE = (
@@ -66,8 +69,9 @@ def test_what_a_search_leaves(dataset, tmp_path, capfd):
     assert capfd.readouterr().out == ""
     with (out / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    scores = [float(row["ndcg@10"]) for row in rows]
-    assert len(rows) == 6 and scores == sorted(scores, reverse=True) and scores[0] > 0.1
+    worth = [float(row["worth"]) for row in rows]
+    assert len(rows) == 6 and worth == sorted(worth, reverse=True)
+    assert float(rows[0]["ndcg@10"]) > 0.1
     assert any(int(row["stopped"]) and int(row["sweeps"]) < 3 for row in rows)
     chosen = load_config(best)
     assert chosen.collaborative.iterations == int(rows[0]["iterations"])
@@ -203,6 +207,49 @@ def test_every_signal_can_be_searched(task):
         assert 0 <= trial.step()["ndcg@10"] <= 1, path
 
 
+def test_a_search_with_one_trial_at_a_time_is_repeated_by_its_seed(dataset, tmp_path):
+    """All of two tables is alike, but for the seconds."""
+    settings = config(space=(*SPACE[:2], "collaborative.alpha log 0.3 30"), concurrent=1, seed=3)
+    found = []
+    with ray_session(num_cpus=2, object_store_bytes=100_000_000):
+        for name in "ab":
+            tune(dataset, settings, tmp_path / name, trials=12)
+            with (tmp_path / name / "trials.csv").open(newline="") as file:
+                found.append([row | {"seconds": ""} for row in csv.DictReader(file)])
+    assert found[0] == found[1] and len({row["collaborative.alpha"] for row in found[0]}) == 12
+
+
+def test_what_work_costs(task):
+    """The price is in standard errors over listeners, for each doubling of the given work."""
+    setting = {"collaborative.factors": 3}
+    priced = begun(task, setting)
+    free = begun(replace(task, config=configured(task.config, {"tune.thrift": 0.0})), setting)
+    figures = ranking_metrics(
+        lists_after_a_sweep(task, setting),
+        task.loved[np.flatnonzero(np.diff(task.loved.indptr))],
+        (10,),
+    )["ndcg@10"]
+    nnz, settings = task.interactions.evidence.nnz, task.config.collaborative
+    given = settings.iterations * (settings.factors**2 * 100 + 2 * settings.factors * nnz)
+    cost = 0.25 * figures.std() / np.sqrt(len(figures)) * np.log2((9 * 100 + 6 * nnz) / given)
+    result = priced.step()
+    assert result["ndcg@10"] == pytest.approx(figures.mean())
+    assert result["worth"] == pytest.approx(figures.mean() - cost) and cost != 0
+    result = free.step()
+    assert result["worth"] == result["ndcg@10"]
+
+
+def lists_after_a_sweep(task: Task, setting: dict[str, float]) -> np.ndarray:
+    """Return the lists after one sweep of a setting, trained without a `Trial`."""
+    settings = replace(configured(task.config, setting).collaborative, num_threads=1)
+    backend, interactions = LocalBackend(), task.interactions
+    steps = alternate(interactions.evidence, settings, backend)
+    step = next(step for step in steps if step.side == "items")
+    users = np.flatnonzero(np.diff(task.loved.indptr))
+    factors = gather(step, settings, backend)
+    return factors.recommend(users, 10, exclude=interactions.heard[users])[0]
+
+
 def test_work_is_counted_by_both_half_steps(task):
     trial = begun(task, {"collaborative.factors": 3})
     trial.step()
@@ -238,8 +285,24 @@ def test_one_key_twice_or_none_is_refused():
 def test_whole_numbers_stay_whole():
     [one] = read_space(config(space=("collaborative.factors log 8 128",)))
     assert isinstance(one.domain.sample(), int)
-    assert one.holds(128) and not one.holds(129)
     assert configured(config(), {"collaborative.factors": 9}).collaborative.factors == 9
+
+
+@pytest.mark.parametrize(
+    ("line", "given", "nearest"),
+    [
+        ("collaborative.factors log 8 128", 40, 40),
+        ("collaborative.factors log 8 128", 129, 128),
+        ("collaborative.alpha even 0.5 2", 0.1, 0.5),
+        ("collaborative.factors of 16 32 64", 40, 32),
+        ("collaborative.factors of 16 32 64", 64, 64),
+        ("collaborative.bias of false", True, False),
+        ("collaborative.solver of cg cholesky", "auto", "cg"),
+    ],
+)
+def test_the_search_starts_near_what_is_given(line, given, nearest):
+    [one] = read_space(config(space=(line,)))
+    assert one.nearest(given) == nearest and type(one.nearest(given)) is type(nearest)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +311,7 @@ def test_whole_numbers_stay_whole():
         ({"metric": "accuracy@10"}, "want one of recall, ndcg"),
         ({"metric": "ndcg"}, "at a cut-off, such as ndcg@10"),
         ({"grace": 0}, "want grace and workers of at least 1"),
+        ({"thrift": -1.0}, "thrift, concurrent and time_budget_s from 0"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(dataset, tmp_path, changes, message):
@@ -264,10 +328,15 @@ def test_a_tune_slice_without_anything_new_is_refused(tmp_path):
         tune(dataset, config(), tmp_path / "out", trials=1)
 
 
-def tried(number, regularization, curve, cost=1.0):
-    work = [cost * (sweep + 1) for sweep in range(len(curve))]
+def tried(number, regularization, curve, worth=None):
+    work = [sweep + 1.0 for sweep in range(len(curve))]
     setting = {"collaborative.regularization": regularization, "collaborative.factors": 2}
-    return Tried(number, setting, curve, work, 1.0, len(curve) == 3)
+    return Tried(number, setting, curve, worth or curve, work, 1.0, len(curve) == 3)
+
+
+def test_the_best_sweep_is_worth_most():
+    one = tried(0, 1.0, [0.1, 0.3, 0.31], worth=[0.1, 0.29, 0.28])
+    assert (one.at, one.best) == (2, 0.3)
 
 
 def test_the_front_holds_what_nothing_beats_with_less_work():

@@ -10,6 +10,7 @@ import pytest
 from recsys.ensemble.features import FEATURES
 from recsys.ensemble.learned import Logistic
 from recsys.ensemble.recommender import HybridRecommender
+from recsys.ensemble.tastes import tastes
 
 USERS = np.array([0, 2, 3])
 
@@ -32,7 +33,9 @@ def test_nearness_agrees_with_numpy(recommender: HybridRecommender, pairs, space
     products = np.einsum("nqd,nd->nq", points, held.vectors[union.item])
     near = products[:, 1] + held.biases[union.item]
     if space != "collaborative":
-        near = products[:, 2:].max(axis=1)
+        centres = tastes(listeners.history, held.vectors, recommender.config.ensemble.tastes)
+        own = centres[union.listener]
+        near = np.einsum("nqd,nd->nq", own, held.vectors[union.item]).max(axis=1)
         assert told[f"{space}.mean"] == pytest.approx(products[:, 1], abs=1e-5)
     assert told[f"{space}.near"] == pytest.approx(near, abs=1e-5)
     assert told[f"{space}.lately"] == pytest.approx(products[:, 0], abs=1e-5)

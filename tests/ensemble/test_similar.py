@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,43 @@ def test_cosines_are_exact(recommender: HybridRecommender):
 def test_of_what_nothing_is_known_nothing_is_similar(recommender: HybridRecommender):
     assert recommender.similar("item", "e1", by="audio") == []
     assert recommender.similar("item", "d1", by="collaborative") == []
+
+
+def artists_of(recommender: HybridRecommender, found) -> Counter[int]:
+    """Return how many of (id, score) pairs are by each known artist."""
+    catalogue = recommender.catalogue
+    rows = [catalogue.items.row(id) for id, _ in found]
+    return Counter(int(a) for a in catalogue.item_artist[rows] if a >= 0)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_an_item_is_like_others_than_its_own_artists(make, most):
+    recommender = make(max_per_artist=most)
+    found = recommender.similar("item", "a1", 6)
+    by_artist = artists_of(recommender, found)
+    assert max(by_artist.values()) == most and len(by_artist) >= 2
+    uncapped = artists_of(recommender, recommender.similar("item", "a1", 6, by="audio"))
+    assert uncapped[recommender.catalogue.artists.row("a")] == 3
+
+
+def test_another_release_of_a_recording_is_no_neighbour(recommender: HybridRecommender):
+    assert "c1-again" in dict(recommender.similar("item", "c1", 10, by="audio"))
+    assert "c1-again" not in dict(recommender.similar("item", "c1", 10))
+    found = dict(recommender.similar("item", "c2", 10))
+    assert len({"c1", "c1-again"} & found.keys()) == 1
+
+
+def test_a_prolific_artist_leaves_room(make, catalogue_items):
+    """150 items by one artist stand nearer than all others, more than are looked at first."""
+    more = [{"item_id": f"a{n:03}", "artist_id": "a", "title": f"{n}"} for n in range(150)]
+    recommender = make(items=[*catalogue_items, *more], models=("audio",), candidates_per_source=20)
+    found = recommender.similar("item", "a1", 4)
+    by_artist = artists_of(recommender, found)
+    artists = recommender.catalogue.artists
+    assert by_artist == {artists.row("a"): 2, artists.row("b"): 2}
+    everything, _ = recommender.neighbours("item", np.arange(len(recommender.catalogue.items)), 4)
+    row = recommender.catalogue.items.row("a1")
+    assert [recommender.catalogue.items[r] for r in everything[row]] == [id for id, _ in found]
 
 
 def test_many_rows_at_once(recommender: HybridRecommender):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from recsys.ensemble.sources import Artists, Shelves, interleave
+from recsys.ensemble.sources import Artists, Shelves, once
 
 ARTIST = np.array([0, 0, 0, 1, 1, -1], np.int32)
 RELEASED = np.array([10, 30, 20, 5, 50, 99])
@@ -64,7 +64,6 @@ def test_no_lists_propose_nothing():
     assert shelves.propose(heard, 2, exclude=heard, allowed=ALL).tolist() == [[-1, -1]]
 
 
-def test_lists_take_turns_and_nothing_comes_twice():
-    found = np.array([[[1, 2, 3], [2, 4, -1]]], np.int32)
-    assert interleave(found, 5).tolist() == [[1, 2, 4, 3, -1]]
-    assert interleave(found, 2).tolist() == [[1, 2]]
+def test_nothing_comes_twice():
+    found = np.array([[1, 2, -1, 2, 4], [7, 7, 7, 7, 7]], np.int32)
+    assert once(found).tolist() == [[1, 2, 4, -1, -1], [7, -1, -1, -1, -1]]

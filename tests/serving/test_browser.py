@@ -485,6 +485,34 @@ def test_the_map_follows_wheel_and_hand(page: Any) -> None:
     assert page.locator("#player").is_hidden(), "moving the map plays nothing"
 
 
+def test_two_fingers_zoom_the_map(chromium: Any, address: str) -> None:
+    context = chromium.new_context(viewport={"width": 375, "height": 740}, has_touch=True)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector(".row")
+    spots_of(page)
+    canvas, fingers = page.locator("canvas"), context.new_cdp_session(page)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def touch(kind: str, *far: float) -> None:
+        points = [
+            {"x": x + side * d, "y": y, "id": n} for d in far for n, side in ((1, 1), (2, -1))
+        ]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 20)
+    for far in (30, 45, 60):
+        touch("touchMove", far)
+    touch("touchEnd")
+    page.wait_for_function("Number(document.querySelector('canvas').dataset.zoom) > 2")
+    assert page.evaluate("window.visualViewport.scale") == 1, "the page itself stays as it was"
+    assert page.locator("#player").is_hidden(), "zooming the map plays nothing"
+    context.close()
+
+
 def test_a_click_on_the_map_plays_and_shows_neighbours(page: Any) -> None:
     spots = spots_of(page)
     with page.expect_response("**/audio"):

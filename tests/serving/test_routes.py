@@ -46,7 +46,7 @@ def test_recommendations_are_those_of_the_recommender(
     client: TestClient, recommender: HybridRecommender, user: str
 ) -> None:
     body = get(client, f"/v1/users/{user}/recommendations", k=5)
-    wanted = [vars(one) for one in recommender.recommend(user, 5)]
+    wanted = [one._asdict() for one in recommender.recommend(user, 5)]
     assert body == {"user_id": user, "version": recommender.version, "items": wanted}
     assert len(wanted) == 5
     for item in body["items"]:
@@ -70,7 +70,7 @@ def test_weights_change_the_list(
     weights = {"collaborative": 0.0, "text": 0.0, "audio": 0.0, "popularity": 1.0}
     text = ",".join(f"{name}:{weight}" for name, weight in weights.items())
     body = get(client, f"/v1/users/{user}/recommendations", k=5, weights=text)
-    assert body["items"] == [vars(r) for r in recommender.recommend(user, 5, weights=weights)]
+    assert body["items"] == [r._asdict() for r in recommender.recommend(user, 5, weights=weights)]
     assert body["items"] != get(client, f"/v1/users/{user}/recommendations", k=5)["items"]
 
 
@@ -87,7 +87,7 @@ def test_territory_limits_the_list(
 ) -> None:
     path = f"/v1/users/{user}/recommendations"
     listed = get(client, path, k=100, territory="HK")["items"]
-    assert listed == [vars(r) for r in recommender.recommend(user, 100, territory="HK")]
+    assert listed == [r._asdict() for r in recommender.recommend(user, 100, territory="HK")]
 
 
 def test_discover_weekly_is_frozen(client: TestClient, user: str) -> None:
@@ -180,7 +180,7 @@ def test_a_listener_without_an_account(
     body = {"history": [{"item_id": item_id, "plays": 7}], "k": 4}
     answer = client.post("/v1/recommendations", json=body)
     assert answer.status_code == 200
-    wanted = [vars(one) for one in recommender.recommend_history([(item_id, 7)], 4)]
+    wanted = [one._asdict() for one in recommender.recommend_history([(item_id, 7)], 4)]
     assert answer.json()["items"] == wanted
     assert answer.json()["user_id"] is None
     assert item_id not in {one["item_id"] for one in wanted}
@@ -200,7 +200,7 @@ def test_a_radio_goes_on_from_an_artist(
     answer = client.post("/v1/playlists", json={"artists": [artist_id], "k": 5, "smooth": True})
     assert answer.status_code == 200
     wanted = go_on(recommender, [], 5, artists=[artist_id], smooth=True)
-    assert answer.json()["items"] == [vars(one) for one in wanted]
+    assert answer.json()["items"] == [one._asdict() for one in wanted]
     nothing = client.post("/v1/playlists", json={"k": 5})
     assert nothing.status_code == 422
     assert "want at least one item to go on from" in nothing.json()["detail"]

@@ -87,7 +87,7 @@ def test_a_real_server_answers_and_ends_cleanly(
             return json.load(answer)
 
     listed = get(f"/v1/users/{user}/recommendations?k=3")
-    wanted = [vars(one) for one in recommender.recommend(user, 3)]
+    wanted = [one._asdict() for one in recommender.recommend(user, 3)]
     assert listed == {"user_id": user, "version": recommender.version, "items": wanted}
     odd = get(f"/v1/items/{quote(ODD_ID, safe='')}")
     assert isinstance(odd, dict) and odd["item_id"] == ODD_ID

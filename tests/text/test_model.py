@@ -135,7 +135,8 @@ def test_shared_terms_are_readable_ones_with_their_share(make_dataset: Any) -> N
     readable = {t for k in ("np", "adj") for t, _ in model.top_terms(2, 99, kinds=(k,))}
     assert shared
     assert shared.keys() <= readable
-    assert model.shared_terms(0, 4, 9) == []
+    assert [*model.shared_terms(0, 4, 9)] == []
+    assert dict(model.shared_terms(0, 2, 1)).items() <= shared.items()
 
 
 def test_artists_named_beside_each_other(make_dataset: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 
 from recsys.ensemble.order import smooth_order, step_costs
-from recsys.ensemble.rules import Rules
+from recsys.ensemble.rules import CONTEXTS, Eligibility, Rules
 from recsys.ensemble.sound import Sound
 from recsys.errors import UsageError
 
@@ -23,17 +24,22 @@ def sound(tempi: list[float], keys: list[int] | None = None) -> Sound:
 
 
 @pytest.fixture
-def ruled(make, catalogue_items):
-    """ann's catalogue with a territory, an explicit song and two that are not to be had now."""
+def ruled_items(catalogue_items):
+    """ann's items with territories, explicit songs and two that are not to be had now."""
     more = {
+        "a1": {"explicit": False},
         "a3": {"territories": ["HK", "JP"]},
+        "b1": {"territories": ["FR"]},
         "b2": {"explicit": True},
         "b3": {"available_until": NOW - timedelta(days=1)},
         "c2": {"available_from": NOW + timedelta(days=1)},
     }
-    return make(
-        items=[item | more.get(item["item_id"], {}) for item in catalogue_items], max_per_artist=0
-    )
+    return [item | more.get(item["item_id"], {}) for item in catalogue_items]
+
+
+@pytest.fixture
+def ruled(make, ruled_items):
+    return make(items=ruled_items, max_per_artist=0)
 
 
 def ids(entries) -> set[str]:
@@ -58,6 +64,59 @@ def test_a_kept_mask_follows_every_opening_and_closing(ruled):
         expected = rules.allowed(ruled.catalogue, sound, at)
         for _ in range(2):
             assert ruled.eligible("track", at_ms=at).tolist() == expected.tolist()
+
+
+def ms(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp() * 1000)
+
+
+def allowed_by_hand(item, rules, first_ms, last_ms) -> bool:
+    """The slow twin of `Rules.allowed`, but for tempo, on an item as it was imported."""
+    opens, closes = ms(item.get("available_from")), ms(item.get("available_until"))
+    named = item.get("territories")
+    return (
+        item.get("kind", "track") == rules.kind
+        and (opens is None or opens <= last_ms)
+        and (closes is None or closes > first_ms)
+        and (rules.territory is None or not named or rules.territory.upper() in named)
+        and not (rules.explicit is False and item.get("explicit"))
+    )
+
+
+def test_a_mask_is_what_each_item_says(ruled, ruled_items):
+    edges = {NOW + timedelta(days=days) for days in (-1, 0, 1)}
+    moments = sorted(ms(edge) + apart for edge in edges for apart in (-1, 0, 1))
+    times = [*zip(moments, moments), *combinations(moments, 2)]
+    asked = product(("track", "episode"), (None, "HK", "jp", "FR", "XX"), (None, True, False))
+    for kind, territory, explicit in asked:
+        rules = Rules(kind=kind, territory=territory, explicit=explicit)
+        for first, last in times:
+            at = first if first == last else (first, last)
+            mask = rules.allowed(ruled.catalogue, ruled.ensemble.sound, at)
+            assert {ruled.catalogue.items[row] for row in np.flatnonzero(mask).tolist()} == {
+                item["item_id"] for item in ruled_items if allowed_by_hand(item, rules, first, last)
+            }
+
+
+def test_where_there_is_no_item_none_is_allowed(make):
+    nothing = make(items=[], events=[], models=())
+    assert nothing.eligible("track").shape == (0,)
+
+
+def test_a_mask_is_made_once_and_cannot_be_written_to(ruled):
+    eligibility, noon = Eligibility(ruled.ensemble), ms(NOW)
+    once = eligibility(Rules(kind="track"), noon)
+    assert eligibility(Rules(kind="track"), noon + 1) is once
+    assert eligibility(Rules(kind="track"), (noon, noon + 1)) is once
+    assert not once.items.flags.writeable
+    assert eligibility(Rules(kind="episode"), noon) is not once
+    for tempo in range(100, 110):
+        with pytest.raises(UsageError):
+            eligibility(Rules(kind="track", tempo=(tempo, tempo)), noon)
+    assert eligibility(Rules(kind="track"), noon) is once  # a refusal takes no place
+    for territory in "ABCDEFGH":
+        eligibility(Rules(kind="track", territory=territory), noon)
+    assert eligibility(Rules(kind="track"), noon) is not once
 
 
 def test_a_territory_shuts_out_only_what_names_others(ruled):
@@ -97,6 +156,8 @@ def test_running_wants_a_tempo_and_says_where_none_is_known(recommender):
         ({"context": "runing"}, "did you mean running"),
         ({"tempo": (180, 160)}, "low <= high"),
         ({"tempo": (0, 160)}, "0 < low"),
+        ({"tempo": (160, np.inf)}, "low <= high"),
+        ({"tempo": (np.nan, 160)}, "0 < low"),
         ({"diversity": 1.5}, "want 0 to 1"),
     ],
 )
@@ -113,6 +174,16 @@ def test_running_lists_hold_only_the_cadence(make):
     found = recommender.recommend("ann", 99, context="running")
     assert found
     assert all(recommender.catalogue.items.row(one.item_id) % 2 for one in found)
+
+
+def test_every_hour_of_the_day_is_of_one_context():
+    covered = []
+    for context in CONTEXTS:
+        if hours := Rules(kind="track", context=context).hours:
+            first, end = hours
+            covered += range(first, end if end > first else end + 24)
+    assert sorted(hour % 24 for hour in covered) == list(range(24))
+    assert Rules(kind="track").hours is None
 
 
 def test_the_hour_of_the_day_brings_what_is_played_then(make, events):

@@ -7,69 +7,64 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 
+from tests.cluster.hosts.machines import CommandError, Machine, Operator, await_until
+
 PORT = 8000
+DASHBOARD = 8265
+INNER = (DASHBOARD, 8404, 9101)
+"""Ports that nobody may reach from outside: the dashboard, HAProxy's statistics and metrics."""
 TRAINING = ["--workers", "3", "--set", "collaborative.factors=8"]
 """The same each time: a changed recipe would have to win before it serves."""
-NODES = """python -c 'import ray
-ray.init(log_to_driver=False)
-print(*(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))'"""
+AWAIT_NODES = f"python {Path(__file__).with_name('await_nodes.py')} "
 
 
 @pytest.fixture(scope="module")
-def cluster(operator: Any) -> Iterator[Any]:
+def cluster(operator: Operator) -> Iterator[Operator]:
     """Start Ray on the three hosts; `ray down` at the end leaves nothing running."""
-    operator.ray("up", "--no-config-cache")
-    joined(operator, len(operator.hosts))
+    operator.run("ray", "get-auth-token", "--generate")
+    operator.ray("up")
+    joined(operator)
     yield operator
     operator.ray("down")
     # The head is stopped; the workers stop when they have missed it for a minute.
-    for host in operator.hosts:
-        if host.process.poll() is None:
-            emptied(operator, host)
+    for host in running(operator):
+        await_until(partial(nothing_of_ray, operator, host), f"Ray gone from {host.name}")
 
 
-def emptied(operator: Any, host: Any) -> None:
-    """Wait until nothing of Ray runs on a host."""
-    deadline = time.monotonic() + 180
-    while True:
-        running = operator.on(host, "ps -eo args").splitlines()
-        left = [line for line in running if "ray::" in line or "/ray" in line]
-        if not left:
-            return
-        assert time.monotonic() < deadline, "\n".join(left)
-        time.sleep(1)
+def running(operator: Operator) -> list[Machine]:
+    """Return the hosts that are on."""
+    return [host for host in operator.hosts if host.is_on]
 
 
-def joined(operator: Any, n_hosts: int) -> None:
-    """Wait until that many hosts are nodes of the cluster."""
-    head = operator.hosts[0]
-    deadline = time.monotonic() + 180
-    while True:
-        nodes = operator.on(head, NODES).split()
-        there = [host for host in operator.hosts if host.address in nodes]
-        if len(there) == n_hosts:
-            return
-        assert time.monotonic() < deadline, f"want {n_hosts} nodes, got {nodes}"
-        time.sleep(0.5)
+def joined(operator: Operator) -> None:
+    """Wait until Ray counts the hosts that are on, and no others."""
+    wanted = " ".join(host.address for host in running(operator))
+    operator.ray("exec", AWAIT_NODES + wanted)
+
+
+def nothing_of_ray(operator: Operator, host: Machine) -> bool:
+    """Tell whether no process of Ray runs on a host."""
+    lines = operator.on(host, "ps -eo args").splitlines()
+    return not any("ray::" in line or "/ray" in line for line in lines)
 
 
 @pytest.fixture(scope="module")
-def dataset(operator: Any) -> Path:
+def dataset(operator: Operator) -> Path:
     """Two scenes of 60 listeners and 40 items each, imported to what the hosts share."""
     rng = np.random.default_rng(0)
     rows = ["user_id,item_id,artist_id,kind,value"]
@@ -84,7 +79,7 @@ def dataset(operator: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(cluster: Any, dataset: Path) -> Path:
+def models(cluster: Operator, dataset: Path) -> Path:
     """Train with one worker a host, by `ray submit`."""
     models: Path = cluster.shared / "models"
     said = cluster.ray("submit", "scripts/train.py", "--", str(dataset), str(models), *TRAINING)
@@ -92,21 +87,28 @@ def models(cluster: Any, dataset: Path) -> Path:
     return models
 
 
-def test_a_training_uses_every_host(cluster: Any, models: Path) -> None:
+def test_hosts_get_the_project_and_nothing_else(cluster: Operator) -> None:
+    for host in cluster.hosts:
+        there = cluster.on(host, "ls -A ~/recsys").split()
+        assert {"recsys", "serve_config.yaml"} <= set(there)
+        assert not {".git", ".venv", ".mypy_cache", "demo"} & set(there)
+
+
+def test_a_training_uses_every_host(cluster: Operator, models: Path) -> None:
     workers = actors(cluster)
     assert len(workers) == 3
     assert len({worker["node_id"] for worker in workers}) == 3
     assert json.loads(cluster.run("recsys", "models", str(models), "list", "--json"))
 
 
-def actors(operator: Any) -> list[Any]:
+def actors(operator: Operator) -> list[Any]:
     """Return the actors of trainings, those that are over too."""
     said = operator.on(operator.hosts[0], "ray list actors --format json --detail --limit 1000")
     listed: list[Any] = json.loads(said[said.index("[") : said.rindex("]") + 1])
     return [actor for actor in listed if actor["class_name"] == "_Actor"]
 
 
-def test_tune_and_weekly_by_ray_submit(cluster: Any, dataset: Path, models: Path) -> None:
+def test_tune_and_weekly_by_ray_submit(cluster: Operator, dataset: Path, models: Path) -> None:
     out = cluster.shared / "tuned"
     few = ["--trials", "2", "--set", "collaborative.iterations=2"]
     cluster.ray("submit", "scripts/tune.py", "--", str(dataset), str(out), *few)
@@ -116,148 +118,132 @@ def test_tune_and_weekly_by_ray_submit(cluster: Any, dataset: Path, models: Path
     assert (lists / "2026-W47.parquet").stat().st_size > 0
 
 
-def test_the_same_by_ray_job_submit(cluster: Any, dataset: Path, models: Path) -> None:
+def test_the_same_by_ray_job_submit(cluster: Operator, dataset: Path, models: Path) -> None:
     before = (models / "ACTIVE").read_text()
-    with tunnel(cluster, 8265) as port:
-        command = ["ray", "job", "submit", "--address", f"http://127.0.0.1:{port}"]
+    with dashboard(cluster) as address:
+        command = ["ray", "job", "submit", "--address", address]
         command += ["--working-dir", "scripts", "--", "python", "train.py"]
         said = cluster.run(*command, str(dataset), str(models), *TRAINING)
     assert "succeeded" in said, said
     assert (models / "ACTIVE").read_text() != before, said
 
 
-def test_nobody_without_the_token_gets_in(cluster: Any) -> None:
-    stranger = "RAY_AUTH_MODE=disabled " + NODES
-    with pytest.raises(AssertionError, match=r"(?i)auth|token"):
+def test_nobody_without_the_token_gets_in(cluster: Operator) -> None:
+    stranger = "RAY_AUTH_MODE=disabled RAY_NUM_REDIS_GET_RETRIES=1 " + AWAIT_NODES
+    with pytest.raises(CommandError) as refused:
         cluster.on(cluster.hosts[0], stranger)
-    with tunnel(cluster, 8265) as port, pytest.raises(URLError, match=r"401|403"):
-        urlopen(f"http://127.0.0.1:{port}/api/jobs/", timeout=10)
+    assert "InvalidAuthToken" in refused.value.said
+    with dashboard(cluster) as address, pytest.raises(CommandError) as refused:
+        cluster.run("ray", "job", "list", "--address", address, RAY_AUTH_MODE="disabled")
+    assert "Unauthorized" in refused.value.said
 
 
-def test_a_training_outlives_a_host(cluster: Any, dataset: Path) -> None:
-    victim = cluster.hosts[2]
-    models = cluster.shared / "models-of-two"
-    long = ["--set", "collaborative.iterations=300", "--set", "collaborative.checkpoint_every=5"]
+def test_a_server_on_every_host_outlives_one(cluster: Operator, models: Path) -> None:
+    config = "~/recsys/serve_config.yaml"
+    options = ["--models", str(models), "--host", "0.0.0.0", "--every-node", "--timeout", "500"]
+    command = ("recsys", "keys", str(models), "create", "page", "--scopes", "read", "--json")
+    key = json.loads(cluster.run(*command))["key"]
+    cluster.ray("submit", "scripts/deploy.py", "--", config, *options)
+    for host in running(cluster):
+        await_until(partial(is_ready, host), f"a server on {host.name}")
+        assert len(recommended(host, key)) == 5
+        assert not [port for port in INNER if listens(host, port)]
+    *others, victim = running(cluster)
+    with pytest.raises(HTTPError, match="401"):
+        recommended(victim, "no key")
+    with readers(others, key) as seen:
+        await_answers(seen, 20)
+        victim.power_off()
+        joined(cluster)
+        missed = time.monotonic()  # Ray counts without the host: the health period is over
+        await_answers(seen, 200)
+    before = Counter(what for began, what in seen if began < missed)
+    after = Counter(what for began, what in seen if began >= missed)
+    print(f"until the host was missed: {dict(before)}; asked afterwards: {dict(after)}")
+    assert set(after) == {"answered"}, after
+
+
+def test_a_training_outlives_a_host(cluster: Operator, dataset: Path) -> None:
+    models = cluster.shared / "outlived"
+    long = ["--set", "collaborative.iterations=100", "--set", "collaborative.checkpoint_every=5"]
     command = ("submit", "scripts/train.py", "--", str(dataset), str(models), "--workers", "3")
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(cluster.ray, *command, *long)
-        deadline = time.monotonic() + 180
-        while not list(models.glob("checkpoints/*/*")):
-            assert time.monotonic() < deadline and not training.done()
-            time.sleep(0.2)
-        victim.power_off()
+
+        def begun() -> bool:
+            return bool(list(models.glob("checkpoints/*/*"))) or training.done()
+
+        await_until(begun, "a checkpoint")
+        assert not training.done(), training.result()
+        running(cluster)[-1].power_off()
         said = training.result()
     assert "is active in" in said and "workers lost" in said, said
 
 
-def test_a_server_on_every_host_outlives_one(cluster: Any, models: Path) -> None:
-    config = "~/recsys/serve_config.yaml"
-    options = ["--models", str(models), "--host", "0.0.0.0", "--every-node"]
-    made = cluster.run(
-        "recsys", "keys", str(models), "create", "page", "--scopes", "read", "--json"
-    )
-    key = json.loads(made)["key"]
-    cluster.ray("submit", "scripts/deploy.py", "--", config, *options)
-    running = [host for host in cluster.hosts if host.process.poll() is None]
-    *others, victim = running
-    for host in running:
-        ready(host)
-        assert len(recommended(host, key)) == 5
-    with pytest.raises(HTTPError, match="401"):
-        recommended(victim, "no key")
-    seen: Counter[str] = Counter()
+@contextmanager
+def readers(hosts: list[Machine], key: str) -> Iterator[list[tuple[float, str]]]:
+    """Ask all the time, one reader a host; yields when each request began and what came of it."""
+    seen: list[tuple[float, str]] = []
     stop = threading.Event()
 
-    def load() -> None:
+    def read(host: Machine) -> None:
         while not stop.is_set():
-            for host in others:
-                try:
-                    recommended(host, key)
-                    seen["answered"] += 1
-                except (URLError, OSError) as error:
-                    seen[f"{type(error).__name__}: {error}"] += 1
+            began = time.monotonic()
+            try:
+                recommended(host, key)
+                seen.append((began, "answered"))
+            except OSError as error:
+                seen.append((began, f"{host.name}: {type(error).__name__}: {error}"))
 
-    client = threading.Thread(target=load)
-    client.start()
-    try:
-        victim.power_off()
-        joined_without(cluster, victim)
-        settled(seen)
-        before = +seen
-        wanted = before["answered"] + 100
-        deadline = time.monotonic() + 120
-        while seen["answered"] < wanted:
-            assert time.monotonic() < deadline, seen
-            time.sleep(0.1)
-    finally:
-        stop.set()
-        client.join()
-    after = seen - before
-    assert set(after) == {"answered"}, after
-
-
-def ready(host: Any) -> None:
-    """Wait until a host's proxy has found a replica that is ready."""
-    deadline = time.monotonic() + 120
-    while True:
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        asking = [pool.submit(read, host) for host in hosts]
         try:
-            urlopen(f"http://{host.address}:{PORT}/v1/health/ready", timeout=10).close()
-            return
-        except OSError as error:
-            assert time.monotonic() < deadline, error
-            time.sleep(0.5)
+            yield seen
+        finally:
+            stop.set()
+    for reader in asking:
+        reader.result()
 
 
-def joined_without(operator: Any, victim: Any) -> None:
-    """Wait until Ray has noticed that a host is gone: the health period is over."""
-    deadline = time.monotonic() + 120
-    while victim.address in operator.on(operator.hosts[0], NODES).split():
-        assert time.monotonic() < deadline, "Ray still counts a host that is off"
-        time.sleep(0.5)
+def await_answers(seen: list[tuple[float, str]], n_more: int) -> None:
+    """Wait until so many requests that begin now were answered."""
+    now = time.monotonic()
+
+    def answered() -> bool:
+        return sum(what == "answered" for began, what in seen if began >= now) >= n_more
+
+    await_until(answered, f"{n_more} answers")
 
 
-def settled(seen: Counter[str]) -> None:
-    """Wait until 50 requests in a row were answered."""
-    deadline = time.monotonic() + 120
-    while True:
-        failed, answered = seen.total() - seen["answered"], seen["answered"]
-        while seen["answered"] < answered + 50 and seen.total() - seen["answered"] == failed:
-            assert time.monotonic() < deadline, seen
-            time.sleep(0.05)
-        if seen.total() - seen["answered"] == failed:
-            return
+def is_ready(host: Machine) -> bool:
+    """Tell whether a host's proxy has found a replica that is ready."""
+    try:
+        urlopen(f"http://{host.address}:{PORT}/v1/health/ready", timeout=10).close()
+    except OSError:
+        return False
+    return True
 
 
-def recommended(host: Any, key: str) -> list[Any]:
+def listens(host: Machine, port: int) -> bool:
+    """Tell whether a host takes connections from outside at a port."""
+    with suppress(ConnectionRefusedError), socket.create_connection((host.address, port), 10):
+        return True
+    return False
+
+
+def recommended(host: Machine, key: str) -> list[Any]:
     """Ask a host's proxy, from outside."""
     url = f"http://{host.address}:{PORT}/v1/users/u1/recommendations?k=5"
     head = {"Authorization": f"Bearer {key}"}
-    with urlopen(Request(url, headers=head), timeout=10) as answer:
+    with urlopen(Request(url, headers=head), timeout=30) as answer:
         items: list[Any] = json.load(answer)["items"]
         return items
 
 
 @contextmanager
-def tunnel(operator: Any, port: int) -> Iterator[int]:
-    """Reach a loopback port of the head as an operator does, through SSH."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        local = probe.getsockname()[1]
-    head = f"root@{operator.hosts[0].address}"
-    command = [*operator.ssh, "-N", "-L", f"{local}:127.0.0.1:{port}", head]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as ssh:
-        try:
-            deadline = time.monotonic() + 30
-            while not answers(local):
-                assert time.monotonic() < deadline and ssh.poll() is None
-                time.sleep(0.1)
-            yield local
-        finally:
-            ssh.terminate()
-
-
-def answers(port: int) -> bool:
-    """Tell whether something listens on a local port."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-        return True
-    return False
+def dashboard(operator: Operator) -> Iterator[str]:
+    """Reach the dashboard, which listens on loopback of the head, as an operator does."""
+    with operator.started("ray", "dashboard", operator.cluster):
+        answers = f"until (: < /dev/tcp/127.0.0.1/{DASHBOARD}) 2> /dev/null; do sleep 0.1; done"
+        operator.run("bash", "-c", answers)
+        yield f"http://127.0.0.1:{DASHBOARD}"

@@ -35,6 +35,7 @@ from recsys.data.importers import import_source
 from recsys.data.world import make_world, synthesise
 from recsys.ensemble.candidates import unit
 from recsys.ensemble.lists import ListMaker
+from recsys.ensemble.tastes import tastes
 from recsys.evaluation.compare import paired_bootstrap
 from recsys.evaluation.metrics import ranking_metrics
 from recsys.evaluation.protocol import KS, Trial, measure
@@ -125,9 +126,11 @@ def proposals(name: str, trial: Trial) -> list[str]:
     for space in ("text", "audio"):
         if space in ensemble.spaces:
             points = listeners.points[space]
+            n_tastes = ensemble.config.tastes
+            centres = tastes(listeners.history, ensemble.spaces[space].vectors, n_tastes)
             both = unit(points[:, 0] + points[:, 1])[:, None]
             shares = (
-                share(space, points[:, 2:], -(-100 // (points.shape[1] - 2))),
+                share(space, centres, -(-100 // n_tastes)),
                 share(space, points[:, 1:2], 100),
                 share(space, both, 100),
             )

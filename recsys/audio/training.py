@@ -30,7 +30,7 @@ from recsys.audio.answers import Answers, answer, as_tensor, crop
 from recsys.audio.checkpoints import Checkpoint, Curves, Epoch, State
 from recsys.audio.described import ItemDescriptors
 from recsys.audio.network import TEMPO_CLASSES_BPM, SoundNetwork
-from recsys.config import NetworkConfig
+from recsys.config import NetworkConfig, check_stage
 from recsys.errors import ConfigError
 from recsys.storage import Folder
 
@@ -308,6 +308,7 @@ def _initial(
 
 def _checked(config: NetworkConfig) -> torch.device:
     """Return the device to train on; ConfigError for what cannot be trained."""
+    check_stage(config, "network")
     if len(config.filters) != len(config.pools) or not config.filters:
         raise ConfigError(
             f"network.filters and network.pools: want one of each per convolution, "
@@ -319,11 +320,6 @@ def _checked(config: NetworkConfig) -> torch.device:
             f"network.crop_frames: want at least {least} for these filters and pools, "
             f"got {config.crop_frames}"
         )
-    for key in ("folds", "epochs", "batch_size"):
-        if getattr(config, key) < 2:
-            raise ConfigError(f"network.{key}: want 2 or more, got {getattr(config, key)}")
-    if not 0 < config.validation <= 0.5:
-        raise ConfigError(f"network.validation: want above 0 to 0.5, got {config.validation}")
     there = torch.cuda.is_available()
     if config.device == "cuda" and not there:
         raise ConfigError("network.device: cuda, but no GPU is there; set auto or cpu")

@@ -33,7 +33,7 @@ from recsys import progress
 from recsys.cluster.searched import Searched, read_space
 from recsys.cluster.trials import Task, Trial, configured
 from recsys.cluster.tune_report import Tried, report
-from recsys.config import Config, TuneConfig
+from recsys.config import Config, TuneConfig, check_stage
 from recsys.data.dataset import Dataset
 from recsys.data.interactions import build_interactions
 from recsys.data.slices import split
@@ -212,17 +212,12 @@ class _Progress(ray_tune.Callback):
 
 
 def _check(config: TuneConfig) -> None:
+    check_stage(config, "tune")
     name, _, k = config.metric.partition("@")
     if name not in _METRICS or not k.isdecimal() or int(k) < 1:
         raise ConfigError(
             f"[tune] metric: want one of {', '.join(_METRICS)} at a cut-off, such as ndcg@10, "
             f"got {config.metric!r}"
-        )
-    least = (config.thrift, config.concurrent, config.time_budget_s)
-    if config.grace < 1 or config.reduction <= 1 or config.workers < 1 or min(least) < 0:
-        raise ConfigError(
-            "[tune]: want grace and workers of at least 1, reduction above 1, thrift, concurrent "
-            "and time_budget_s from 0"
         )
 
 

@@ -45,7 +45,6 @@ from recsys.backend import Backend, Parts, peak_bytes
 from recsys.collaborative import routes, shards
 from recsys.collaborative.checkpoints import Checkpoint, Checkpoints, State
 from recsys.collaborative.checks import (
-    check_config,
     checked_evidence,
     checked_features,
     checked_times,
@@ -57,7 +56,7 @@ from recsys.collaborative.halfsteps import Problem
 from recsys.collaborative.prior import with_cold_items
 from recsys.collaborative.routes import Sharded, Side
 from recsys.collaborative.trained import Trained
-from recsys.config import CollaborativeConfig
+from recsys.config import CollaborativeConfig, check_stage
 from recsys.errors import WorkersLostError
 
 __all__ = ["Step", "alternate", "finish", "gather", "minimise", "train"]
@@ -116,7 +115,7 @@ def train(
 
     Arguments and errors as in `alternate` and `minimise`.
     """
-    check_config(config)
+    check_stage(config, "collaborative")
     checked_times(at, evidence)
     matrix = checked_evidence(evidence)
     features = checked_features(item_features, matrix.shape[1])
@@ -273,7 +272,7 @@ def alternate(
     ConfigError
         For a configuration value out of range.
     """
-    check_config(config)
+    check_stage(config, "collaborative")
     if not isinstance(evidence, Sharded):
         checked_times(at, evidence)
         matrix = checked_evidence(evidence)

@@ -1,7 +1,7 @@
 """What may enter a training, checked once at its door.
 
-Enters: evidence, item features, a configuration, as a caller gives them. Leaves: the same in the
-form that the solvers take, or an error that names the first wrong entry.
+Enters: evidence and item features, as a caller gives them. Leaves: the same in the form that the
+solvers take, or an error that names the first wrong entry.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from recsys.config import CollaborativeConfig
-from recsys.errors import ConfigError, InputError
+from recsys.errors import InputError
 
 __all__ = [
     "MAX_FEATURES",
-    "check_config",
     "checked_evidence",
     "checked_features",
     "checked_times",
@@ -25,9 +23,6 @@ __all__ = [
 
 MAX_FEATURES = 512
 """Columns of item features: the ridge step holds a square matrix of them."""
-
-MAX_BINS = 127
-"""Time bins, whose numbers take a byte per entry of the evidence."""
 
 
 def checked_times(at: NDArray[np.int64] | None, evidence: sp.csr_array) -> None:
@@ -55,22 +50,6 @@ def checked_evidence(evidence: sp.csr_array) -> sp.csr_array:
             f"want finite float32 numbers ({bad.size} are not); drop or mend those entries"
         )
     return matrix
-
-
-def check_config(config: CollaborativeConfig) -> None:
-    """Raise ConfigError for a value out of range."""
-    least = {"factors": 1, "iterations": 0, "regularization": 0, "alpha": 0, "cg_steps": 1}
-    least |= {"unobserved_weight": 0, "tolerance": 0, "num_threads": 0}
-    least |= {"feature_regularization": 0, "loss_every": 0, "checkpoint_every": 0}
-    least |= {"drift_bins": 0, "drift_regularization": 0}
-    for key, bound in least.items():
-        value = getattr(config, key)
-        if not bound <= value < np.inf:
-            raise ConfigError(f"collaborative.{key}: want a number from {bound} up, got {value}")
-    if config.drift_bins > MAX_BINS:
-        raise ConfigError(
-            f"collaborative.drift_bins: want at most {MAX_BINS}, got {config.drift_bins}"
-        )
 
 
 def checked_features(features: NDArray[Any] | None, n_items: int) -> NDArray[np.float32]:

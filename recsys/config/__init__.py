@@ -11,8 +11,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from recsys.config.ranges import Range
 from recsys.config.stages import (
     AudioConfig,
     CollaborativeConfig,
@@ -45,8 +46,11 @@ __all__ = [
     "TextConfig",
     "TuneConfig",
     "WeeklyConfig",
+    "check_stage",
     "load_config",
 ]
+
+_FINITE = Range()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,8 @@ class Config:
         Raises
         ------
         ConfigError
-            For an unknown section or key (the nearest is named) and for a value of another type.
+            For an unknown section or key (the nearest is named), and for a value of another type or
+            out of range.
         """
         stages = {stage.name: stage.default_factory for stage in fields(cls)}
         made: dict[str, Any] = {}
@@ -83,7 +88,7 @@ class Config:
                 raise ConfigError(_unknown(source, "section", f"[{name}]", name, stages))
             if not isinstance(section, Mapping):
                 raise ConfigError(f"{source}: {name} must be a section [{name}], got {section!r}")
-            made[name] = _stage(stages[name](), section, f"{source}: [{name}]")  # type: ignore[operator]
+            made[name] = _stage(stages[name](), section, f"{source}: ", name)  # type: ignore[operator]
         return cls(**made)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -114,7 +119,7 @@ class Config:
                 value = tomllib.loads(f"value = {text}")["value"]
             except tomllib.TOMLDecodeError:
                 value = text.strip()
-            checked = _stage(getattr(self, stage), {key: value}, f"--set: [{stage}]")
+            checked = _stage(getattr(self, stage), {key: value}, "--set: ", stage)
             sections[stage][key] = getattr(checked, key)
         return Config.from_dict(sections, source="--set")
 
@@ -133,17 +138,25 @@ def load_config(path: str | Path | None = None, assignments: Sequence[str] = ())
     return config.override(assignments)
 
 
-def _stage(stage: Any, section: Mapping[str, Any], where: str) -> Any:
-    types = get_type_hints(type(stage))
+def check_stage(stage: Any, name: str) -> None:
+    """Raise ConfigError for a value of a stage that was made without `Config.from_dict`."""
+    _stage(stage, vars(stage), "", name)
+
+
+def _stage(stage: Any, section: Mapping[str, Any], source: str, name: str) -> Any:
+    types = get_type_hints(type(stage), include_extras=True)
     values: dict[str, Any] = {}
     for key, value in section.items():
         if key not in types:
-            raise ConfigError(_unknown(where, "key", key, key, types))
-        values[key] = _coerce(value, types[key], f"{where} {key}")
+            raise ConfigError(_unknown(f"{source}[{name}]", "key", key, key, types))
+        values[key] = _coerce(value, types[key], f"{source}{name}.{key}")
     return replace(stage, **values)
 
 
-def _coerce(value: Any, wanted: Any, where: str) -> Any:
+def _coerce(value: Any, wanted: Any, where: str, within: Range = _FINITE) -> Any:
+    if get_origin(wanted) is Annotated:
+        plain, within = get_args(wanted)
+        return _coerce(value, plain, where, within)
     if get_origin(wanted) is Literal:
         if value not in get_args(wanted):
             raise ConfigError(f"{where}: want one of {', '.join(get_args(wanted))}, got {value!r}")
@@ -157,10 +170,12 @@ def _coerce(value: Any, wanted: Any, where: str) -> Any:
         if len(types) != len(value):
             raise ConfigError(f"{where}: want {len(types)} values, got {len(value)}")
         return tuple(_coerce(v, t, where) for v, t in zip(value, types, strict=True))
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if wanted is float and type(value) is int:
+        value = float(value)
     if type(value) is not wanted:
         raise ConfigError(f"{where}: want {wanted.__name__}, got {value!r}")
+    if wanted in (int, float) and value not in within:
+        raise ConfigError(f"{where}: want {within}, got {value!r}")
     return value
 
 

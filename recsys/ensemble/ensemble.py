@@ -36,7 +36,6 @@ from recsys.ensemble.candidates import (
     played_by,
     positive,
     rows_of,
-    unit,
 )
 from recsys.ensemble.features import FeatureMaker
 from recsys.ensemble.sound import Sound
@@ -281,7 +280,7 @@ class Ensemble:
         if source == "collaborative":
             main, more, n_more = everything, recent, self.config.from_recent
         else:
-            main = more = unit(everything + recent)
+            main = more = everything + recent
             n_more = self.config.new_items if self._has_cold else 0
         found = self._search(source, main, listeners, depth, eligible)
         if not n_more:

@@ -196,7 +196,7 @@ def test_every_signal_can_be_searched(task):
         for field in fields(getattr(task.config, stage))
         if not isinstance(value := getattr(getattr(task.config, stage), field.name), tuple)
     }
-    settings["collaborative.unobserved_weight"] = 0.5
+    settings["interactions.bm25_b"] = settings["collaborative.unobserved_weight"] = 0.5
     settings["collaborative.relaxation"] = 1.2
     space = tuple(f"{path} of {str(value).lower()}" for path, value in settings.items())
     read = read_space(config(space=space))
@@ -310,8 +310,8 @@ def test_the_search_starts_near_what_is_given(line, given, nearest):
     [
         ({"metric": "accuracy@10"}, "want one of recall, ndcg"),
         ({"metric": "ndcg"}, "at a cut-off, such as ndcg@10"),
-        ({"grace": 0}, "want grace and workers of at least 1"),
-        ({"thrift": -1.0}, "thrift, concurrent and time_budget_s from 0"),
+        ({"grace": 0}, "tune.grace: want 1 or more, got 0"),
+        ({"thrift": -1.0}, "tune.thrift: want 0 or more, got -1.0"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(dataset, tmp_path, changes, message):

@@ -9,6 +9,7 @@ runs: replicas that stay go on answering meanwhile. Run it on the head, whose da
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,19 +17,28 @@ from typing import Any
 
 import yaml
 
+from recsys.errors import RecsysError
+
 DASHBOARD = "http://127.0.0.1:8265"
 
 
 def main() -> None:
+    os.environ.setdefault("RAY_ADDRESS", "auto")
     options = _options()
-    config = _configuration(options)
     from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+    from ray.exceptions import RayError
 
-    client = ServeSubmissionClient(options.dashboard)
-    client.deploy_applications(config)
-    problem = _wait(client, options.timeout)
+    try:
+        config = _configuration(options)
+        client = ServeSubmissionClient(options.dashboard)
+        client.deploy_applications(config)
+        problem = _wait(client, options.timeout)
+    except RecsysError as error:
+        problem = str(error)
+    except (OSError, RuntimeError, ValueError, RayError) as error:  # what the client raises
+        problem = f"{options.dashboard}: {error}"
     if problem:
-        sys.exit(f"recsys: {problem}")
+        sys.exit(f"recsys: {' '.join(problem.split())}")
     at = config["http_options"]
     print(f"listening on http://{at['host']}:{at['port']}, proxies: {config['proxy_location']}")
 
@@ -80,10 +90,10 @@ def _configuration(options: argparse.Namespace) -> dict[str, Any]:
 def _n_nodes() -> int:
     import ray
 
-    ray.init(address="auto", log_to_driver=False)
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    ray.shutdown()
-    return len(alive)
+    from recsys.cluster import ray_session
+
+    with ray_session():
+        return sum(node["Alive"] for node in ray.nodes())
 
 
 def _wait(client: Any, timeout_s: float) -> str | None:

@@ -16,10 +16,12 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from recsys.backend import Backend, LocalBackend
 from recsys.cluster.metrics import ray_metrics
 from recsys.cluster.ray_backend import RayBackend
+from recsys.errors import RecsysError
 
 __all__ = ["backend_of", "ray_session", "unheard"]
 
@@ -42,6 +44,11 @@ def ray_session(
         Cores of a private cluster; default: those of the machine.
     object_store_bytes
         Size of its object store; default: Ray's, a third of the memory.
+
+    Raises
+    ------
+    RecsysError
+        Where no cluster lets us in at RAY_ADDRESS.
     """
     if ray.is_initialized():
         yield
@@ -50,8 +57,8 @@ def ray_session(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     before = {name: os.environ.get(name) for name in _AUTHENTICATION}
     try:
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(**quiet)
+        if address := os.environ.get("RAY_ADDRESS"):
+            _join(address, quiet)
         else:
             # A new local cluster of Ray 2.60 switches token mode on by itself, unless told
             # otherwise, takes the token from here, and would else write one into the home folder.
@@ -74,6 +81,16 @@ def ray_session(
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError, RayError) as error:
+        raise RecsysError(
+            f"RAY_ADDRESS={address}: no cluster lets us in ({error}); start one (`ray up`, "
+            "`ray start --head`), have its token in ~/.ray/auth_token, or unset RAY_ADDRESS"
+        ) from error
 
 
 @contextmanager

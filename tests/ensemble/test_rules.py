@@ -111,7 +111,7 @@ def test_a_mask_is_made_once_and_cannot_be_written_to(ruled):
     assert not once.items.flags.writeable
     assert eligibility(Rules(kind="episode"), noon) is not once
     for tempo in range(100, 110):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError, match="knows no item's"):
             eligibility(Rules(kind="track", tempo=(tempo, tempo)), noon)
     assert eligibility(Rules(kind="track"), noon) is once  # a refusal takes no place
     for territory in "ABCDEFGH":
@@ -141,6 +141,10 @@ def test_rules_hold_for_many_lists_too(ruled):
 def test_tempo_counts_by_octaves():
     found = sound([170, 85, 42, 120, np.nan]).at_tempo(160, 180)
     assert found.tolist() == [True, True, False, False, False]
+
+
+def test_a_tempo_may_be_one_and_slow():
+    assert Rules(kind="track", tempo=(0.5, 0.5)).tempo_bpm == (0.5, 0.5)
 
 
 def test_running_wants_a_tempo_and_says_where_none_is_known(recommender):

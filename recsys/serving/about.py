@@ -38,7 +38,7 @@ _By = Annotated[
 def similar_items(
     version: Active, item_id: ItemId, k: ShortLength, by: _By = "hybrid"
 ) -> schemas.SimilarOnes:
-    """Find items that resemble one."""
+    """Find items that resemble one; by all models (hybrid) few are of one artist, as in lists."""
     catalogue = version.recommender.catalogue
     similar = []
     for id, score in version.recommender.similar("item", item_id, k, by=by):

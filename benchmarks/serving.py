@@ -240,8 +240,8 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
 PAGE = """# Serving
 
 30 of {counts[items]} items for {counts[users]} listeners ({counts[events]} plays); collaborative,
-text and audio spaces of 64 dimensions, blend, re-rank, reasons; the event store (SQLite) is read
-with every request.
+text and audio spaces of 64 dimensions, blended by reciprocal ranks, re-ranked, with reasons; the
+event store (SQLite) is read with every request. A learned blend takes longer: see ensemble.md.
 
 In process, `HybridRecommender.recommend`: p50 {direct[0]:.2f} ms, p99 {direct[1]:.2f} ms (wanted:
 1.5 ms).

@@ -235,7 +235,7 @@ class Factors:
         targets = self._extended[items]  # (m, f + 1)
         if not config.bias:
             normal, y, targets, drift = normal[:-1, :-1], y[:, :-1], targets[:, :-1], drift[:-1]
-        directions = _solve_symmetric(normal, targets)
+        directions = _solve(normal, targets)
         shares = (directions @ y.T) * (c * t - (c - w0) * b)
         baselines = self.item_biases[items] + self.global_mean - w0 * directions @ drift
         return shares, baselines
@@ -365,9 +365,7 @@ def _require_columns(evidence: csr_array, n: int, side: str) -> None:
         raise UsageError(f"evidence: want {n} columns, one per {side}, got {evidence.shape[1]}")
 
 
-def _solve_symmetric(
-    normal: NDArray[np.float64], targets: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _solve(normal: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (m, f) `targets` (m, f) times the inverse of a symmetric matrix (f, f)."""
     _, directions, left = dposv(normal, targets.T, lower=1)
     if left:  # not positive definite, as without a ridge: twice the work

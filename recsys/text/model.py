@@ -372,8 +372,7 @@ def _most_shared(
             counts |= span[0] <= column < span[1]
         if not counts:
             continue
-        n = min(n + 1, len(columns))
-        place = n - 1
+        n, place = min(n + 1, len(columns)), min(n, len(columns) - 1)
         while place > 0 and shares[place - 1] < share:
             columns[place], shares[place] = columns[place - 1], shares[place - 1]
             place -= 1

@@ -20,12 +20,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
@@ -40,6 +39,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.identity import Ids
 from recsys.storage import Folder
 from recsys.text.cultural import Said, columns_of, count, normalise, weigh
+from recsys.text.foremost import each_once, foremost, most_shared
 from recsys.text.reading import Readings
 from recsys.text.sentences import Sentences
 from recsys.text.terms import KINDS, split
@@ -81,7 +81,7 @@ class TextModel:
 
         A term of several types is listed once, with its largest weight.
         """
-        return _foremost(self.terms, _row(self.artist_terms, artist).items(), k, kinds)
+        return foremost(self.terms, _row(self.artist_terms, artist).items(), k, kinds)
 
     def top_terms_of_item(self, item: int, artist: int, k: int) -> list[tuple[str, float]]:
         """Return the `k` weightiest terms of an item row, whose artist row (or -1) is `artist`.
@@ -96,7 +96,7 @@ class TextModel:
             for column, weight in _row(self.artist_terms, artist).items():
                 found[column] = found.get(column, 0.0) + (1 - trust) * weight
         told = [(column, weight) for column, weight in found.items() if weight > 0]
-        return _foremost(self.terms, told, k, KINDS)
+        return foremost(self.terms, told, k, KINDS)
 
     def terms_of_many(self, weights: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         """Return the `k` terms said most of artists that count by `weights` (n_artists,).
@@ -105,7 +105,7 @@ class TextModel:
         """
         said = self.artist_terms.T @ weights
         found = [(int(column), float(said[column])) for column in np.flatnonzero(said > 0)]
-        return _foremost(self.terms, found, k, _READABLE) or _foremost(self.terms, found, k, KINDS)
+        return foremost(self.terms, found, k, _READABLE) or foremost(self.terms, found, k, KINDS)
 
     def table(self, artist: int, k: int) -> dict[str, list[tuple[str, float]]]:
         """Return the `k` weightiest terms of each of n2, np, adj and n1."""
@@ -129,12 +129,12 @@ class TextModel:
         # A term of several types may stand there once for each.
         columns, shares = np.empty(len(KINDS) * k, np.int32), np.empty(len(KINDS) * k, np.float32)
         for kinds, spans in self._spans.items():
-            n = _most_shared(
+            n = most_shared(
                 said.indptr, said.indices, said.data, artist, other, spans, columns, shares
             )
             if n:
                 found = zip(columns[:n].tolist(), shares[:n].tolist(), strict=True)
-                yield from islice(_each_once(self.terms, found, kinds), k)
+                yield from islice(each_once(self.terms, found, kinds), k)
                 return
 
     @cached_property
@@ -340,61 +340,3 @@ def _row(matrix: csr_array, row: int) -> dict[int, float]:
     """Return one row's entries by column; by hand, as scipy takes far longer."""
     span = slice(matrix.indptr[row], matrix.indptr[row + 1])
     return dict(zip(matrix.indices[span].tolist(), matrix.data[span].tolist(), strict=True))
-
-
-@numba.njit(nogil=True, cache=True)
-def _most_shared(
-    indptr: NDArray[np.integer],
-    indices: NDArray[np.int32],
-    weights: NDArray[np.float32],
-    row: int,
-    other: int,
-    spans: NDArray[np.int64],
-    columns: NDArray[np.int32],
-    shares: NDArray[np.float32],
-) -> int:
-    """Fill columns and shares (k,) with the largest products of two rows; return how many.
-
-    The largest first, equal ones by column; only columns of `spans` (n, 2) count.
-    """
-    n, at, end = 0, indptr[other], indptr[other + 1]
-    for here in range(indptr[row], indptr[row + 1]):
-        column = indices[here]
-        while at < end and indices[at] < column:
-            at += 1
-        if at == end:
-            break
-        share = weights[here] * weights[at]
-        if indices[at] != column or (n == len(columns) and share <= shares[n - 1]):
-            continue
-        counts = False
-        for span in spans:
-            counts |= span[0] <= column < span[1]
-        if not counts:
-            continue
-        n, place = min(n + 1, len(columns)), min(n, len(columns) - 1)
-        while place > 0 and shares[place - 1] < share:
-            columns[place], shares[place] = columns[place - 1], shares[place - 1]
-            place -= 1
-        columns[place], shares[place] = column, share
-    return n
-
-
-def _foremost(
-    terms: Ids, found: Iterable[tuple[int, float]], k: int, kinds: Sequence[str]
-) -> list[tuple[str, float]]:
-    """Return the `k` weightiest of (column, weight) that are of `kinds`, each term once."""
-    heaviest_first = sorted(found, key=lambda pair: (-pair[1], pair[0]))
-    return list(islice(_each_once(terms, heaviest_first, kinds), k))
-
-
-def _each_once(
-    terms: Ids, found: Iterable[tuple[int, float]], kinds: Sequence[str]
-) -> Iterator[tuple[str, float]]:
-    """Yield the terms of (column, weight) that are of `kinds`, each where it comes first."""
-    told: set[str] = set()
-    for column, weight in found:
-        kind, term = terms[column].split("\t", 1)
-        if kind in kinds and term not in told:
-            told.add(term)
-            yield term, weight

@@ -190,7 +190,7 @@ def _open(args: AppArgs, counted: Any, poll_s: float, stack: ExitStack) -> Desk:
     live = Live(models, poll_s=poll_s, keys_required=args.require_keys)
     live.start()
     stack.callback(live.stop)
-    return Desk(
+    desk = Desk(
         live=live,
         store=store,
         metrics=counted,
@@ -199,6 +199,8 @@ def _open(args: AppArgs, counted: Any, poll_s: float, stack: ExitStack) -> Desk:
         exposures=exposures,
         forgetting=forgetting,
     )
+    stack.callback(desk.makers.shutdown)
+    return desk
 
 
 class Server:

@@ -7,12 +7,13 @@ committed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Request, Response
 
 from recsys.data.events import Events, events_of
@@ -59,7 +60,8 @@ class Desk:
     exposures: Exposures | None = None
     forgetting: Forgetting | None = None
     weekly: ReadyLists = field(default_factory=ReadyLists)
-    turns: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AT_ONCE))
+    makers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_AT_ONCE, "list"))
+    """The threads that make lists."""
 
     def ask(self, user_id: str) -> Asked:
         """Return a listener; NotFoundError for one who is deleted, or of whom nothing is known."""
@@ -102,8 +104,8 @@ def in_turn(handler: Callable[..., Response]) -> Callable[..., Awaitable[Respons
 
     @wraps(handler)
     async def waiting(**given: Any) -> Response:
-        limiter = desk_of(given["request"]).turns
-        return await to_thread.run_sync(partial(handler, **given), limiter=limiter)
+        makers = desk_of(given["request"]).makers
+        return await asyncio.get_running_loop().run_in_executor(makers, partial(handler, **given))
 
     return waiting
 

@@ -2,7 +2,8 @@
 
 Ray Serve 2.60 writes HAProxy's configuration itself. It lets its statistics and metrics listen on
 all interfaces, open to anyone, answers 500 where no replica can be reached, and 404 to everything
-while a proxy that was started anew has not been told of its replicas; there is no setting for any.
+while a proxy that was started anew has not been told of its replicas, and it tells the system's log, by
+UDP, each address that was asked for, listeners' ids and all; there is no setting for any.
 Serve does take the program to start, so it is given a launcher that mends the configuration and
 then becomes the real HAProxy.
 
@@ -40,6 +41,8 @@ _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
     b"Retry-After: 1\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(_BODY)
 ) + _BODY
+_LOG = re.compile(r"^(\s*log \S+ local0 )info$", re.MULTILINE)
+"""What becomes of HAProxy and its servers is a notice, a request is an information."""
 _OPEN = re.compile(r"^((?:frontend prometheus|listen stats)\n\s*bind )\S*:(\d+)", re.MULTILINE)
 
 
@@ -49,12 +52,17 @@ def on_loopback(configuration: str) -> str:
 
 
 def mended(configuration: str, unavailable: Path) -> str:
-    """Return the configuration on loopback, with numbered requests and our answer to an outage."""
-    local = on_loopback(configuration)
+    """Return the configuration on loopback, with numbered requests and our answer to an outage.
+
+    Serve is told not to watch for clients that go away, with two more tasks for each request: what
+    they wanted takes milliseconds.
+    """
+    local = _LOG.sub(r"\g<1>notice", on_loopback(configuration))
     numbered = _FRONTEND.sub(
         rf"\g<0>    http-request set-header {DELIVERY} %[uuid]\n"
         "    http-request del-header X-Request-ID "
-        "if !{ req.hdr(X-Request-ID) -m reg ^[0-9A-Za-z._-]{1,64}$ }\n",
+        "if !{ req.hdr(X-Request-ID) -m reg ^[0-9A-Za-z._-]{1,64}$ }\n"
+        "    http-request set-header X-Request-Disconnect-Disabled ?1\n",
         local,
     )
     known = _NO_ROUTE.sub(rf"\g<1>status 503 errorfile {unavailable}", numbered)

@@ -36,6 +36,8 @@ from recsys.serving.security import KeyRing
 __all__ = ["serve_models", "served"]
 
 _READY_S = 120.0
+# Below warnings Serve writes a line for every request, and then drops it.
+_LOGGING = {"enable_access_log": False, "log_level": "WARNING"}
 _SHOWN = 2
 """Recommendations in the printed example."""
 
@@ -139,7 +141,7 @@ def served(
             logging.getLogger("ray.serve").setLevel(logging.WARNING)
             try:
                 serve.start(http_options={"host": host, "port": port})
-                serve.run(build(args), name="recsys", logging_config={"enable_access_log": False})
+                serve.run(build(args), name="recsys", logging_config=_LOGGING)
                 _wait_until_ready(address)
                 yield address
             finally:
@@ -184,6 +186,8 @@ def _prepare_environment(private: str) -> None:
         # Two servers on one machine would share these ports.
         "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
+        # Nobody reads Ray's own numbers here; ours are at /metrics.
+        "RAY_enable_metrics_collection": "0",
         # Nobody drains a server that is being ended by hand.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",

@@ -43,7 +43,19 @@ for port in sys.argv[1:]:
 
 
 @pytest.fixture
-def server(models: Models, start_server: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def system_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Where HAProxy writes, in place of the system's log."""
+    with socket.socket(type=socket.SOCK_DGRAM) as log:
+        log.bind(("127.0.0.1", 0))
+        log.setblocking(False)
+        monkeypatch.setenv("RAY_SERVE_HAPROXY_LOG_TARGET", f"127.0.0.1:{log.getsockname()[1]}")
+        yield log
+
+
+@pytest.fixture
+def server(
+    models: Models, start_server: Any, system_log: socket.socket
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running `recsys serve` and its address."""
     with start_server(models) as server:
         yield server
@@ -59,6 +71,16 @@ def listening_anywhere() -> dict[int, int]:
             if state == "0A" and set(address) == {"0"}:
                 found[int(inode)] = int(fields[1].rsplit(":", 1)[1], 16)
     return found
+
+
+def lines_of(log: socket.socket) -> list[str]:
+    """Return what a log has received so far."""
+    found = []
+    while True:
+        try:
+            found.append(log.recv(65_536).decode("utf-8", "replace"))
+        except BlockingIOError:
+            return found
 
 
 def sockets_of(name: str, session: int) -> set[int]:
@@ -78,7 +100,10 @@ def sockets_of(name: str, session: int) -> set[int]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_real_server_answers_and_ends_cleanly(
-    server: tuple[subprocess.Popen[str], str], recommender: HybridRecommender, user: str
+    server: tuple[subprocess.Popen[str], str],
+    recommender: HybridRecommender,
+    user: str,
+    system_log: socket.socket,
 ) -> None:
     process, address = server
 
@@ -121,6 +146,10 @@ def test_a_real_server_answers_and_ends_cleanly(
     assert process.wait(ENDED_S) == 0
     assert not sockets_of("haproxy", process.pid)
 
+    told_log = lines_of(system_log)
+    assert any("Proxy http_frontend" in line for line in told_log), "HAProxy must have this log"
+    assert not [line for line in told_log if "/v1/" in line], "addresses name listeners"
+
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
 def test_only_loopback_is_served_without_keys(models: Models, host: str) -> None:
@@ -161,17 +190,20 @@ def test_what_haproxy_tells_is_told_on_loopback_alone() -> None:
 
 def test_haproxy_numbers_requests_and_answers_an_outage() -> None:
     configuration = (
+        "global\n    log 127.0.0.1:514 local0 info\n"
         "defaults\n    errorfile 502 /tmp/500.http\n    errorfile 503 /tmp/500.http\n"
         "frontend http_frontend\n    bind 127.0.0.1:8000\n    log global\n"
         "backend default_backend\n"
         '    http-request return status 404 content-type text/plain lf-string "not found"\n'
     )
     assert mended(configuration, Path("/x/unavailable.http")) == (
+        "global\n    log 127.0.0.1:514 local0 notice\n"
         "defaults\n    errorfile 502 /x/unavailable.http\n    errorfile 503 /x/unavailable.http\n"
         "frontend http_frontend\n    bind 127.0.0.1:8000\n"
         "    http-request set-header X-Recsys-Delivery %[uuid]\n"
         "    http-request del-header X-Request-ID "
-        "if !{ req.hdr(X-Request-ID) -m reg ^[0-9A-Za-z._-]{1,64}$ }\n    log global\n"
+        "if !{ req.hdr(X-Request-ID) -m reg ^[0-9A-Za-z._-]{1,64}$ }\n"
+        "    http-request set-header X-Request-Disconnect-Disabled ?1\n    log global\n"
         "backend default_backend\n"
         "    http-request return status 503 errorfile /x/unavailable.http\n"
     )

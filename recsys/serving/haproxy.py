@@ -1,11 +1,11 @@
 """Start Serve's HAProxy as a server of ours needs it: on loopback, and never at a loss.
 
 Ray Serve 2.60 writes HAProxy's configuration itself. It lets its statistics and metrics listen on
-all interfaces, open to anyone, answers 500 where no replica can be reached, and 404 to everything
-while a proxy that was started anew has not been told of its replicas, and it tells the system's log, by
-UDP, each address that was asked for, listeners' ids and all; there is no setting for any.
-Serve does take the program to start, so it is given a launcher that mends the configuration and
-then becomes the real HAProxy.
+all interfaces, open to anyone, sends the system's log (by UDP) each address that was asked for,
+listeners' ids and all, answers 500 where no replica can be reached, and 404 to everything while a
+proxy that was started anew has not been told of its replicas; there is no setting for any. Serve
+does take the program to start, so it is given a launcher that mends the configuration and then
+becomes the real HAProxy.
 
 A request that a dying replica left without an answer is sent to another one
 (``RAY_SERVE_HAPROXY_RETRY_ON``). So that it cannot take effect twice, each request is given a

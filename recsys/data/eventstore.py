@@ -268,9 +268,14 @@ class EventStore:
         for attempt in (1, 2):
             try:
                 with self.engine.connect() as connection:
-                    connection = connection.execution_options(recsys_write=write)
-                    with connection.begin():
-                        return work(connection)
+                    if write and self.engine.dialect.name == "sqlite":
+                        # A writer that had begun by reading would be refused where it is second,
+                        # not made to wait. A reader needs no transaction: it is one statement.
+                        connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    found = work(connection)
+                    if write:
+                        connection.commit()
+                    return found
             except error_type as error:
                 # Every statement here may be repeated: what is there already changes nothing.
                 if attempt == 1 and error.connection_invalidated:
@@ -309,18 +314,12 @@ def _engine(url: str) -> Engine:
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below
+        connection.isolation_level = None  # only a writer begins a transaction, in `_run`
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",  # in WAL mode anything less may lose commits when power fails
             "secure_delete=ON",
         ):
             connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A writer that had begun by reading would be refused, not made to wait, where it is second.
-        writes = connection.get_execution_options().get("recsys_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -45,7 +45,7 @@ class Asked:
     variant: str | None
     """Of the experiment that runs."""
     since: Events | None
-    """What they did after the version's training; None where no store is configured."""
+    """What they did after the version's training; None where the store has nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ class Desk:
                 history = self.store.history(user_id, version.events_until(self.store.id))
             if history.deleted:
                 raise NotFoundError("user", user_id)
-            since = events_of(history.events, version.recommender.catalogue)
-        if (since is None or not len(since)) and users.row(user_id) < 0:
+            if history.events:
+                since = events_of(history.events, version.recommender.catalogue)
+        if since is None and users.row(user_id) < 0:
             try:
                 users.require(user_id)
             except NotFoundError as error:

@@ -56,6 +56,7 @@ def tell(
     """
     bounds = np.searchsorted(lists.listener, np.arange(len(listeners) + 1)).tolist()
     cards, parts = map(catalogue.card, lists.item.tolist()), lists.signals.tolist()
+    scores = lists.scores.tolist()
     told = []
     for row, (start, end) in enumerate(pairwise(bounds)):
         one = listeners if len(listeners) == 1 else listeners.take(np.array([row]))
@@ -63,17 +64,17 @@ def tell(
         sentences = reasons.sentences(one, lists.item[part], lists.signals[part], blender.signals)
         entries = []
         for at in range(start, end):
-            card, score = next(cards), sum(parts[at])
+            card = next(cards)
             entries.append(
                 Recommendation(
                     at - start + 1,
                     card.item_id,
                     card.title,
                     card.artist,
-                    score,
+                    scores[at],
                     dict(zip(blender.signals, parts[at], strict=True)),
                     sentences[at - start],
-                    blender.probability(score) if trained else None,
+                    blender.probability(scores[at]) if trained else None,
                 )
             )
         told.append(entries)

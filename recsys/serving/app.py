@@ -156,7 +156,8 @@ def create_app(args: AppArgs, *, poll_s: float = 0.5, numbered: bool = False) ->
             allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"],
             expose_headers=["ETag", "X-Request-ID", "Retry-After"],
         )
-    for router in (health, lists, about, intake, operations, metrics, pages):
+    # Routes are tried in this order, so what is asked most comes first.
+    for router in (lists, about, intake, operations, health, metrics, pages):
         app.include_router(router)
     handle_errors(app)
     return app

@@ -9,12 +9,19 @@ resembles ``a``. Decoding comes after routing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import AfterValidator
+from fastapi.exceptions import RequestValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recsys.ensemble.recommender import SOURCES
@@ -34,6 +41,9 @@ __all__ = [
     "checked_length",
     "only_known",
 ]
+
+_TEMPO_SIGNS = 40
+"""Characters of the longest range of tempo."""
 
 
 class SentPaths:
@@ -107,70 +117,6 @@ def checked_kind(kind: str | None, version: Version) -> str | None:
     return kind
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a list shall hold, as `HybridRecommender.recommend` takes it."""
-
-    k: int
-    kind: str | None
-    weights: dict[str, float] | None
-    tempo: tuple[float, float] | None
-    territory: str | None
-    context: str | None
-
-
-async def _wanted(
-    request: Request,
-    k: Annotated[int, Query(description="Length of the list, from 1.", examples=[30])] = 30,
-    kind: Annotated[
-        str | None,
-        Query(description="Kind of item; default: the one most listened to.", examples=["track"]),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        Query(
-            description=f"Weights of sources ({', '.join(SOURCES)}), in place of the trained ones.",
-            examples=["collaborative:1,text:0.5"],
-        ),
-    ] = None,
-    tempo: Annotated[
-        str | None,
-        Query(
-            max_length=40,
-            description="Beats a minute, lowest and highest; half and double count.",
-            examples=["160-180"],
-        ),
-    ] = None,
-    territory: Annotated[
-        str | None,
-        Query(
-            min_length=1, max_length=8, description="Only what may be heard there.", examples=["HK"]
-        ),
-    ] = None,
-    context: Annotated[
-        str | None,
-        Query(
-            min_length=1,
-            max_length=40,
-            description="running, or morning, afternoon, evening, night.",
-            examples=["running"],
-        ),
-    ] = None,
-) -> Wanted:
-    # One dependency for all of them: FastAPI takes a tenth of a millisecond for each.
-    return Wanted(
-        k=checked_length(k, request),
-        kind=checked_kind(kind, await _active(request)),
-        weights=None if weights is None else _read_weights(weights),
-        tempo=None if tempo is None else _read_tempo(tempo),
-        territory=territory,
-        context=context,
-    )
-
-
-AsWanted = Annotated[Wanted, Depends(_wanted)]
-
-
 def _read_weights(weights: str) -> dict[str, float]:
     parsed: dict[str, float] = {}
     for part in weights.split(","):
@@ -178,15 +124,90 @@ def _read_weights(weights: str) -> dict[str, float]:
         try:
             parsed[name.strip()] = float(number)
         except ValueError:
-            raise UsageError(f"weights: want name:number, got {part!r}") from None
+            colon = ""
         if not colon:
-            raise UsageError(f"weights: want name:number, got {part!r}")
+            raise UsageError(f"weights: want name:number, got {part[:80]!r}")
     return parsed
 
 
 def _read_tempo(tempo: str) -> tuple[float, float]:
-    low, _, high = tempo.partition("-")
+    low, _, high = tempo[:_TEMPO_SIGNS].partition("-")
     try:
+        if len(tempo) > _TEMPO_SIGNS:
+            raise ValueError(tempo)
         return float(low), float(high)
     except ValueError:
-        raise UsageError(f"tempo: want lowest-highest, as 160-180, got {tempo!r}") from None
+        got = tempo[:_TEMPO_SIGNS]
+        raise UsageError(f"tempo: want lowest-highest, as 160-180, got {got!r}") from None
+
+
+_Weights = Annotated[
+    dict[str, float] | None, BeforeValidator(_read_weights), WithJsonSchema({"type": "string"})
+]
+_Tempo = Annotated[
+    tuple[float, float] | None,
+    BeforeValidator(_read_tempo),
+    WithJsonSchema({"type": "string", "maxLength": _TEMPO_SIGNS}),
+]
+
+
+class Wanted(BaseModel):
+    """What a list shall hold, as `HybridRecommender.recommend` takes it."""
+
+    k: int = Field(default=30, description="Length of the list, from 1.", examples=[30])
+    kind: str | None = Field(
+        default=None,
+        description="Kind of item; default: the one most listened to.",
+        examples=["track"],
+    )
+    weights: _Weights = Field(
+        default=None,
+        description=f"Weights of sources ({', '.join(SOURCES)}), in place of the trained ones.",
+        examples=["collaborative:1,text:0.5"],
+    )
+    tempo: _Tempo = Field(
+        default=None,
+        description="Beats a minute, lowest and highest; half and double count.",
+        examples=["160-180"],
+    )
+    territory: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        description="Only what may be heard there.",
+        examples=["HK"],
+    )
+    context: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=40,
+        description="running, or morning, afternoon, evening, night.",
+        examples=["running"],
+    )
+
+    @classmethod
+    def documented(cls) -> dict[str, Any]:
+        """Return the OpenAPI entry of these query parameters."""
+        fields = cls.model_json_schema()["properties"]
+        return {
+            "parameters": [
+                {"name": name, "in": "query", "required": False, "schema": schema}
+                | {"description": schema["description"]}
+                for name, schema in fields.items()
+            ]
+        }
+
+
+async def _wanted(request: Request) -> Wanted:
+    # All at once: FastAPI takes a hundredth of a millisecond for each parameter that it reads.
+    try:
+        wanted = Wanted.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        faults = [fault | {"loc": ("query", *fault["loc"])} for fault in error.errors()]
+        raise RequestValidationError(faults) from None
+    checked_length(wanted.k, request)
+    checked_kind(wanted.kind, await _active(request))
+    return wanted
+
+
+AsWanted = Annotated[Wanted, Depends(_wanted)]

@@ -28,6 +28,7 @@ from recsys.serving.parameters import (
     AsWanted,
     ShortLength,
     UserId,
+    Wanted,
     checked_kind,
     checked_length,
     only_known,
@@ -75,6 +76,7 @@ def users(
     tags=["listeners"],
     response_model=schemas.Recommendations,
     responses=documented(401, 404, 422),
+    openapi_extra=Wanted.documented(),
 )
 @in_turn
 def recommendations(request: Request, user_id: UserId, wanted: AsWanted) -> Response:

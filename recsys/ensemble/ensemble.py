@@ -278,31 +278,37 @@ class Ensemble:
         """Return the candidates of a space: the main ones, then its extras."""
         recent, everything = listeners.points[source][:, 0], listeners.points[source][:, 1]
         if source == "collaborative":
-            main, more, n_more = everything, recent, self.config.from_recent
-        else:
-            main = more = everything + recent
-            n_more = self.config.new_items if self._has_cold else 0
-        found = self._search(source, main, listeners, depth, eligible)
-        if not n_more:
+            found = self._search(source, everything, listeners.heard, depth, eligible)
+            n_more = self.config.from_recent
+            if not n_more:
+                return found
+            more = self._search(source, recent, listeners.heard, n_more, eligible)
+            return once(np.concatenate([found, more], axis=1))
+        point = everything + recent
+        found = self._search(source, point, listeners.heard, depth, eligible)
+        n_new = self.config.new_items if self._has_cold else 0
+        # Where so many of those found are new, they are the nearest new ones.
+        short = np.flatnonzero((self._cold[found] & (found >= 0)).sum(axis=1) < n_new)
+        if not len(short):
             return found
-        new = source != "collaborative"
-        extra = self._search(source, more, listeners, n_more, eligible, new=new)
-        return once(np.concatenate([found, extra], axis=1))
+        more = np.full((len(found), n_new), -1, np.int32)
+        heard = listeners.heard if len(short) == len(found) else listeners.heard[short]
+        more[short] = self._search(source, point[short], heard, n_new, eligible, new=True)
+        return once(np.concatenate([found, more], axis=1))
 
     def _search(
         self,
         source: str,
         points: NDArray[np.float32],
-        listeners: Listeners,
+        heard: csr_array,
         k: int,
         eligible: Eligible,
         *,
         new: bool = False,
     ) -> NDArray[np.int32]:
-        """Return (m, k) nearest items to the points (m, d) of each listener."""
-        return self.spaces[source].search(
-            points, k, exclude=listeners.heard, within=eligible.within(source, new=new)
-        )[0]
+        """Return (m, k) nearest items to the points (m, d), without what was heard (m, n_items)."""
+        within = eligible.within(source, new=new)
+        return self.spaces[source].search(points, k, exclude=heard, within=within)[0]
 
     def _points(
         self, history: csr_array, lately: csr_array, own: NDArray[np.float32] | None

@@ -18,11 +18,11 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dposv
 from scipy.sparse import csr_array
 
 from recsys.bundle import Bundle, BundleWriter
 from recsys.collaborative.checks import checked_times
+from recsys.collaborative.dense import solve, weighted_gram
 from recsys.collaborative.drift import bins_of
 from recsys.collaborative.folding import Folding
 from recsys.config import CollaborativeConfig, Config
@@ -231,11 +231,13 @@ class Factors:
         if config.bias and config.feedback == "implicit":
             penalty[-1] = 0.0
         gram, drift = self._unobserved
-        normal = w0 * gram + (y.T * (c - w0)) @ y + np.diag(penalty)
+        normal = weighted_gram(y, c - w0)
+        normal += w0 * gram
+        normal.flat[:: len(normal) + 1] += penalty
         targets = self._extended[items]  # (m, f + 1)
         if not config.bias:
             normal, y, targets, drift = normal[:-1, :-1], y[:, :-1], targets[:, :-1], drift[:-1]
-        directions = _solve(normal, targets)
+        directions = solve(normal, targets)
         shares = (directions @ y.T) * (c * t - (c - w0) * b)
         baselines = self.item_biases[items] + self.global_mean - w0 * directions @ drift
         return shares, baselines
@@ -363,14 +365,6 @@ class Factors:
 def _require_columns(evidence: csr_array, n: int, side: str) -> None:
     if evidence.shape[1] != n:
         raise UsageError(f"evidence: want {n} columns, one per {side}, got {evidence.shape[1]}")
-
-
-def _solve(normal: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (m, f) `targets` (m, f) times the inverse of a symmetric matrix (f, f)."""
-    _, directions, left = dposv(normal, targets.T, lower=1)
-    if left:  # not positive definite, as without a ridge: twice the work
-        directions = np.linalg.solve(normal, targets.T)
-    return np.asarray(directions.T)
 
 
 def _taken(array: Floats, rows: NDArray[np.integer]) -> Floats:

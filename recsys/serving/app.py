@@ -157,7 +157,7 @@ def create_app(args: AppArgs, *, poll_s: float = 0.5, numbered: bool = False) ->
             expose_headers=["ETag", "X-Request-ID", "Retry-After"],
         )
     # Routes are tried in this order, so what is asked most comes first.
-    for router in (lists, about, intake, operations, health, metrics, pages):
+    for router in (health, lists, about, intake, operations, metrics, pages):
         app.include_router(router)
     handle_errors(app)
     return app

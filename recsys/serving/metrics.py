@@ -132,7 +132,7 @@ class Metrics:
             self._shown_of, self._shown = version.name, np.zeros(len(version.plays), bool)
             self._n_shown = 0
             self._info.labels(version.name).set(1)
-        self._n_shown += len(np.unique(rows[~self._shown[rows]]))
+        self._n_shown += int((~self._shown[rows]).sum())  # a list holds no item twice
         self._shown[rows] = True
         self._coverage.set(self._n_shown / max(len(self._shown), 1))
 

@@ -76,6 +76,8 @@ async def _active(request: Request) -> Version:
 
 async def only_known(request: Request) -> None:
     """Refuse a query parameter that the route does not document: it would have no effect."""
+    if not request.query_params:
+        return
     document = request.app.openapi()["paths"][request.scope["route"].path_format]
     operation = document[request.method.lower()]
     if "422" not in operation["responses"]:

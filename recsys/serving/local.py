@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
@@ -33,11 +34,13 @@ from recsys.serving.app import AppArgs, build, default_events
 from recsys.serving.environment import serve_environment
 from recsys.serving.security import KeyRing
 
-__all__ = ["serve_models", "served"]
+__all__ = ["free_port", "serve_models", "served"]
 
 _READY_S = 120.0
 # Below warnings Serve writes a line for every request, and then drops it.
 _LOGGING = {"enable_access_log": False, "log_level": "WARNING"}
+_PORTS = range(20_000, 30_000)
+"""Below those that a system hands out by itself: of them Ray takes many while HAProxy starts."""
 _SHOWN = 2
 """Recommendations in the printed example."""
 
@@ -184,8 +187,8 @@ def _prepare_environment(private: str) -> None:
     """Set what Serve reads when it is imported, here and in the processes that Ray starts."""
     own = {
         # Two servers on one machine would share these ports.
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         # Nobody reads Ray's own numbers here; ours are at /metrics.
         "RAY_enable_metrics_collection": "0",
         # Nobody drains a server that is being ended by hand.
@@ -195,10 +198,13 @@ def _prepare_environment(private: str) -> None:
     os.environ.update(serve_environment(private) | own)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody has, and the system gives to nobody."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RecsysError(f"no port from {_PORTS[0]} to {_PORTS[-1]} is free")
 
 
 def _wait_until_ready(address: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from recsys.data.world import make_world
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.pipeline import build, read_source
 from recsys.serving.app import AppArgs, create_app
+from recsys.serving.local import free_port
 
 STARTED_S = 240
 ODD_ID = "a/b 🎵/similar?x=1#é"
@@ -91,7 +91,7 @@ def start_server() -> Start:
     def started(models: Models, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         command = [sys.executable, "-m", "recsys", "serve", models.folder.path, *options]
         process = subprocess.Popen(
-            [*command, "--port", str(_free_port())],
+            [*command, "--port", str(free_port())],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -113,9 +113,3 @@ def start_server() -> Start:
                     process.terminate()
 
     return started
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -21,10 +21,10 @@ import yaml
 
 from recsys.bundle import Models
 from recsys.ensemble.recommender import HybridRecommender
-from recsys.errors import BundleError, UsageError
+from recsys.errors import BundleError, RecsysError, UsageError
 from recsys.serving.app import AppArgs
 from recsys.serving.haproxy import mended, on_loopback
-from recsys.serving.local import serve_models
+from recsys.serving.local import free_port, serve_models
 
 ROOT = Path(__file__).parents[2]
 ODD_ID = "a/b 🎵/similar?x=1#é"
@@ -164,6 +164,19 @@ def test_a_taken_port_is_named(models: Models) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"--port {port}: Address already in use; give an"):
             serve_models(models.folder.path, port=port)
+
+
+def test_a_port_of_our_own_is_free_and_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_out = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if handed_out.exists():
+        first, last = map(int, handed_out.read_text().split())
+        assert not first <= free_port() <= last, "the system may give it away before it is taken"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("recsys.serving.local._PORTS", range(port, port + 1))
+        with pytest.raises(RecsysError, match=f"no port from {port} to {port} is free"):
+            free_port()
 
 
 def test_nothing_to_serve_says_what_to_do(tmp_path: Path) -> None:

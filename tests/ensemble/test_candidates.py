@@ -76,3 +76,28 @@ def test_what_says_nothing_about_a_taste_is_not_found():
     vectors = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     rows, _ = Space(vectors, above=0.0).search(np.array([[1, 0]], np.float32), 3)
     assert rows.tolist() == [[0, -1, -1]]
+
+
+@pytest.mark.parametrize("depth", [1, 3, 6, 12])
+def test_the_nearest_new_items_are_candidates_whatever_is_nearer(make, depth):
+    ensemble = make(new_items=3).ensemble
+    n_items = ensemble.catalogue.n_items
+    rng = np.random.default_rng(depth)
+    ensemble.spaces["text"] = space = Space(rng.normal(size=(n_items, 4)).astype(np.float32))
+    listeners = ensemble.listeners(np.arange(len(ensemble.catalogue.users)))
+    points = listeners.points["text"].sum(axis=1)
+    for share in (0.1, 0.5, 0.9):
+        ensemble._cold = rng.random(n_items) < share
+        ensemble._has_cold = bool(ensemble._cold.any())
+        eligible = ensemble.eligible(rng.random(n_items) < 0.8)
+        found = ensemble.candidates("text", listeners, depth, eligible=eligible)
+        parts = [
+            space.search(
+                points, k, exclude=listeners.heard, within=eligible.within("text", new=new)
+            )[0]
+            for k, new in ((depth, False), (3, True))
+        ]
+        for row, nearest, newest in zip(found, *parts, strict=True):
+            wanted = dict.fromkeys([*nearest.tolist(), *newest.tolist()])
+            wanted.pop(-1, None)
+            assert [item for item in row.tolist() if item >= 0] == list(wanted)

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from urllib.request import urlopen
@@ -37,7 +38,7 @@ from recsys.data.identity import Ids
 from recsys.data.interactions import build_interactions
 from recsys.ensemble.recommender import HybridRecommender
 from recsys.pipeline import read_source
-from recsys.retrieval import catalogue_graph
+from recsys.retrieval import catalogue_index
 from recsys.serving.local import served
 from recsys.text.model import TextModel
 
@@ -109,9 +110,9 @@ def make(folder: Path, n_users: int, n_items: int, n_plays: int) -> Models:
     TextModel(text, of_artists, terms, weights, beside).write(writer)
     AudioModel(audio).write(writer)
     for name, space in (spaces | {"text": (text, None), "audio": (audio, None)}).items():
-        graph, _ = catalogue_graph(*space)
-        if graph is not None:
-            writer.add(f"neighbours/{name}", graph)
+        index, _ = catalogue_index(*space)
+        if index is not None:
+            writer.add_group(f"index/{name}", index.arrays)
     counts = {"users": n_users, "items": n_items, "artists": n_artists, "events": len(users)}
     writer.note(
         config=config.to_dict(),
@@ -165,6 +166,17 @@ def metrics(address: str) -> dict[str, float]:
     return found
 
 
+def own_megabytes() -> float:
+    """Return the memory that a replica shares with no other process, the mean of all."""
+    own = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"ServeReplica" in (process / "cmdline").read_bytes():
+                found = re.search(r"Private_Dirty: +(\d+)", (process / "smaps_rollup").read_text())
+                own.append(int(found[1]) / 1024)
+    return float(np.mean(own))
+
+
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--items", type=int, default=100_000)
@@ -206,7 +218,7 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
         idle = run(["/v1/health/live"], 1)
         idle16 = run(["/v1/health/live"], 16)
         one, many = run(lists, 1), run(lists, 16)
-        stages = metrics(address)
+        stages, own = metrics(address), own_megabytes()
         run(weekly, 1, 3)
         frozen = run(weekly, 16)
         flood = run(lists, 400)
@@ -231,6 +243,8 @@ def measure(models: Models, args: argparse.Namespace, folder: Path, load: float)
         one=one,
         idle=idle,
         stages=stages,
+        own=own,
+        mapped=sum(f.stat().st_size for f in Path(models.folder.path).rglob("*.npy")) / 2**20,
         replicas=args.replicas,
         cores=len(os.sched_getaffinity(0)),
         origin=origin("ray", "fastapi", load=load),
@@ -254,6 +268,7 @@ Of the {one[p50]:.2f} ms of one list for one client, Serve, HAProxy and FastAPI 
 {idle[p50]:.2f} ms (an address that does nothing), reading the event store {stages[store]:.2f} ms,
 the recommender {stages[recommend]:.2f} ms (means under all of the load above); the rest is
 validation, JSON and the way into a thread.
+A replica has {own:.0f} MiB to itself; the {mapped:.0f} MiB of the version are mapped, and shared.
 The refused of the overload row are 503 answers with Retry-After. HAProxy, {replicas} replicas and
 wrk share the same {cores} cores.
 

@@ -42,7 +42,7 @@ from recsys.ensemble.ensemble import Ensemble
 from recsys.ensemble.learned import write_blender
 from recsys.ensemble.learning import climb, prepare
 from recsys.ensemble.sound import Sound
-from recsys.retrieval import catalogue_graph
+from recsys.retrieval import catalogue_index
 from recsys.text.model import TextModel
 
 N_SCENES, N_TERMS = 400, 2_000
@@ -123,17 +123,17 @@ def models(folder: Path, data: Dataset, later: coo_array, n_items: int) -> tuple
     audio = AudioModel(around(random.standard_normal((N_SCENES, 64))[scene], 1.0, 3))
     text.write(writer)
     audio.write(writer)
-    graphs = {}
+    indices = {}
     for name, vectors, biases in (
         ("collaborative", factors.item_factors, factors.item_biases),
         ("text", text.item_vectors, None),
         ("audio", audio.item_vectors, None),
     ):
-        graph, recall = catalogue_graph(vectors, biases)
-        print(f"graph of {name}: {'kept' if graph is not None else 'none'}, recall {recall:.3f}")
-        if graph is not None:
-            writer.add(f"neighbours/{name}", graph)
-            graphs[name] = graph
+        index, recall = catalogue_index(vectors, biases)
+        print(f"index of {name}: {'kept' if index is not None else 'none'}, recall {recall:.3f}")
+        if index is not None:
+            writer.add_group(f"index/{name}", index.arrays)
+            indices[name] = index
     ensemble = Ensemble(
         catalogue,
         interactions,
@@ -142,7 +142,7 @@ def models(folder: Path, data: Dataset, later: coo_array, n_items: int) -> tuple
         content={"text": text.item_vectors, "audio": audio.item_vectors},
         sound=Sound.unknown(n_items),
         config=config.ensemble,
-        graphs=graphs,
+        indices=indices,
     )
     user = catalogue.users.rows([f"u{row:06}" for row in later.row.tolist()])
     known = user >= 0

@@ -180,10 +180,14 @@ class BundleWriter:
         assert name not in self.arrays, name
         self.arrays[name] = list(blocks)
 
+    def add_group(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Store arrays that belong together, each under ``name/part``."""
+        for part, array in arrays.items():
+            self.add(f"{name}/{part}", array)
+
     def add_ids(self, name: str, ids: Ids) -> None:
         """Store `ids` as two arrays."""
-        self.add(f"{name}/offsets", ids.offsets)
-        self.add(f"{name}/content", ids.content)
+        self.add_group(name, {"offsets": ids.offsets, "content": ids.content})
 
     def note(self, **facts: Any) -> None:
         """Keep small JSON facts in the manifest."""
@@ -244,6 +248,15 @@ class Bundle:
         if name not in self.arrays:
             raise BundleError(f"version {self.version} has no {name}; train it first")
         return [read_block(self.folder, block) for block in self.arrays[name]]
+
+    def group(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return what was stored by `BundleWriter.add_group`, by part; empty where nothing was."""
+        start = f"{name}/"
+        return {
+            array.removeprefix(start): self.array(array)
+            for array in self.arrays
+            if array.startswith(start)
+        }
 
     def ids(self, name: str, *, kind: str) -> Ids:
         """Return ids stored by `BundleWriter.add_ids`."""

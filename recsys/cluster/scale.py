@@ -120,9 +120,8 @@ def build_sharded(
         if not taken.n_entries:
             return "no events on items"
         trained.note(writer)
-        graph = linked(arrays, backend, path)
-        if graph is not None:
-            writer.add_blocks("neighbours/collaborative", [graph])
+        for name, blocks in linked(arrays, backend, path).items():
+            writer.add_blocks(name, blocks)
         return ""
 
     counts = {"users": n_users, "events": taken.n_events}
@@ -168,7 +167,7 @@ def worker_bytes(bundle: Bundle, n_workers: int) -> float:
     half = max(counts["users"], counts["items"]) / 2
     rows = sum(largest) + max(largest) + half
     training = 60 * max(block.shape[0] for block in entries) + width * rows
-    linking = 1600 * counts["items"] * ("neighbours/collaborative" in bundle.arrays)
+    linking = 1600 * counts["items"] * ("index/collaborative/links" in bundle)
     return float(380e6 + max(taking_in, training, linking))
 
 

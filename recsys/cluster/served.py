@@ -29,7 +29,7 @@ from recsys.ensemble.segments import find_segments
 from recsys.errors import WorkersLostError
 from recsys.pipeline import note_exact
 from recsys.progress import note
-from recsys.retrieval import APPROXIMATE_FROM, catalogue_graph
+from recsys.retrieval import APPROXIMATE_FROM, catalogue_index
 from recsys.storage import Folder
 
 __all__ = ["linked", "lists_of", "segments_of"]
@@ -75,39 +75,44 @@ def _grouped(users: Latent, centres: Floats, path: str) -> Block:
     return write_block(Folder(path), groups)
 
 
-def linked(arrays: dict[str, list[Block]], backend: Backend, path: str) -> Block | None:
-    """Let one worker store how a large catalogue's items lie to each other.
+def linked(arrays: dict[str, list[Block]], backend: Backend, path: str) -> dict[str, list[Block]]:
+    """Let one worker store the index of a large catalogue; return its arrays by name.
 
-    The workers are emptied for it. None where the search serves better exact, or has to be.
+    The workers are emptied for it. Nothing where the search serves better exact, or has to be.
     """
     factors, biases = arrays["collaborative/item_factors"], arrays["collaborative/item_biases"]
     n_items = sum(block.shape[0] for block in factors)
     if n_items < APPROXIMATE_FROM:
-        return None
+        return {}
     if n_items > _MOST_LINKED:
         note(f"collaborative: {n_items:,} items are too many for one worker to link; search exact")
-        return None
+        return {}
     backend.renew()
-    graph: Block | None = None
+    index: dict[str, list[Block]] = {}
     for _, found in in_batches(backend, _linked, [(factors, biases)], size=1, shared=(path,)):
         if isinstance(found, WorkersLostError):
             note(f"collaborative: workers died of linking the items ({found}); search stays exact")
-            return None
-        graph, recall = found
-        if graph is None:
+            return {}
+        index, recall = found
+        if not index:
             note_exact("collaborative", recall)
-    return graph
+    return index
 
 
-def _linked(jobs: list[tuple[list[Block], list[Block]]], path: str) -> tuple[Block | None, float]:
+def _linked(
+    jobs: list[tuple[list[Block], list[Block]]], path: str
+) -> tuple[dict[str, list[Block]], float]:
     ((factors, biases),) = jobs
     folder = Folder(path)
     vectors, heights = (
         np.concatenate([read_block(folder, block) for block in blocks])
         for blocks in (factors, biases)
     )
-    graph, recall = catalogue_graph(vectors, heights)
-    return (None if graph is None else write_block(folder, graph)), recall
+    index, recall = catalogue_index(vectors, heights)
+    found = {} if index is None else index.arrays
+    return {
+        f"index/collaborative/{part}": [write_block(folder, array)] for part, array in found.items()
+    }, recall
 
 
 def lists_of(dataset: Dataset, taken: Intake, backend: Backend) -> Collections:

@@ -35,6 +35,8 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]
 _ARRAYS = ("user_factors", "item_factors", "user_biases", "item_biases")
 _OPTIONAL = ("feature_map", "item_drift", "drift_edges")
+_PART = 1 << 16
+"""Items of which a copy is made at once."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class Factors:
         """
         config = self.config
         history, values = evidence.indices, evidence.data.astype(np.float64)
-        y = self._extended[history]  # (n, f + 1), the last column 1 for the listener's bias
+        y = self._extended(history)
         b = self.mean_item_biases[history].astype(np.float64)
         if config.feedback == "explicit":
             w0, c, t = 0.0, np.ones(len(values)), values - self.global_mean
@@ -234,7 +236,7 @@ class Factors:
         normal = weighted_gram(y, c - w0)
         normal += w0 * gram
         normal.flat[:: len(normal) + 1] += penalty
-        targets = self._extended[items]  # (m, f + 1)
+        targets = self._extended(items)
         if not config.bias:
             normal, y, targets, drift = normal[:-1, :-1], y[:, :-1], targets[:, :-1], drift[:-1]
         directions = solve(normal, targets)
@@ -341,16 +343,25 @@ class Factors:
     def _user_directions(self) -> tuple[Floats, ExactIndex]:
         return _directions(self.user_factors, self.config.num_threads)
 
-    @cached_property
-    def _extended(self) -> NDArray[np.float64]:
-        ones = np.ones((len(self.item_factors), 1))
-        return np.hstack([self.item_factors.astype(np.float64), ones])
+    def _extended(self, items: NDArray[np.integer] | slice) -> NDArray[np.float64]:
+        """Return (n, f + 1) vectors of items, and a last column 1 for the listener's bias."""
+        vectors = self.item_factors[items]
+        extended = np.ones((len(vectors), vectors.shape[1] + 1))
+        extended[:, :-1] = vectors
+        return extended
 
     @cached_property
     def _unobserved(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Gram matrix of [Y 1], and [Y 1]' b."""
-        y = self._extended
-        return y.T @ y, y.T @ self.mean_item_biases.astype(np.float64)
+        width = self.item_factors.shape[1] + 1
+        gram, drift = np.zeros((width, width)), np.zeros(width)
+        # In parts: a copy of all vectors would be each replica's own, and twice as large as they.
+        for start in range(0, len(self.item_factors), _PART):
+            part = slice(start, start + _PART)
+            y = self._extended(part)
+            gram += y.T @ y
+            drift += y.T @ self.mean_item_biases[part].astype(np.float64)
+        return gram, drift
 
     def _offsets(self, evidence: csr_array, at: NDArray[np.int64] | None) -> Floats | None:
         """Return (nnz,) how far each entry's bias lay from the mean at its time."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.data.interactions import Interactions
-from recsys.retrieval import Selection, index_of
+from recsys.retrieval import ExactIndex, Index, Selection
 from recsys.retrieval.kernels import contains
 
 __all__ = [
@@ -76,8 +76,8 @@ class Space:
     above
         Items that do not score above this are not found. 0 suits unit vectors: what lies at a right
         angle to a taste says nothing about it.
-    graph
-        As of `recsys.retrieval.catalogue_graph`; None searches exactly.
+    index
+        Of these vectors and biases; None searches exactly.
     """
 
     def __init__(
@@ -86,12 +86,12 @@ class Space:
         biases: NDArray[np.float32] | None = None,
         *,
         above: float = -np.inf,
-        graph: NDArray[np.int32] | None = None,
+        index: Index | None = None,
     ) -> None:
         self.vectors = vectors
         self.biases = np.zeros(len(vectors), np.float32) if biases is None else biases
         self.above = above
-        self.index = index_of(vectors, biases, graph=graph)
+        self.index = ExactIndex(vectors, biases) if index is None else index
         self.known: NDArray[np.bool_] = np.asarray((vectors != 0).any(axis=1))
         self._all_known = self.select(np.ones(len(vectors), bool))
 

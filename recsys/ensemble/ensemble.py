@@ -41,6 +41,7 @@ from recsys.ensemble.features import FeatureMaker
 from recsys.ensemble.sound import Sound
 from recsys.ensemble.sources import Artists, Shelves, once
 from recsys.ensemble.tastes import profiles
+from recsys.retrieval import Index
 
 __all__ = ["SOURCES", "Ensemble"]
 
@@ -68,8 +69,8 @@ class Ensemble:
         Descriptors of the items.
     config
         How many candidates of what.
-    graphs
-        Per model the graph of its items, where the catalogue is large enough for one.
+    indices
+        Per model the index of its items, where the catalogue is large enough for a stored one.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Ensemble:
         content: Mapping[str, NDArray[np.float32]],
         sound: Sound,
         config: EnsembleConfig,
-        graphs: Mapping[str, NDArray[np.int32]] | None = None,
+        indices: Mapping[str, Index] | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.interactions = interactions
@@ -90,13 +91,13 @@ class Ensemble:
         self.config = config
         self.sound = sound
         self.spaces: dict[str, Space] = {}
-        graph = (graphs or {}).get
+        index = (indices or {}).get
         if factors is not None:
             self.spaces["collaborative"] = Space(
-                factors.item_factors, factors.item_biases, graph=graph("collaborative")
+                factors.item_factors, factors.item_biases, index=index("collaborative")
             )
         for name, vectors in content.items():
-            self.spaces[name] = Space(vectors, above=0.0, graph=graph(name))
+            self.spaces[name] = Space(vectors, above=0.0, index=index(name))
         self.played_by = played_by(interactions)
         self.popularity = Popularity(np.diff(self.played_by.indptr))
         self.artists = Artists.of(catalogue.item_artist, catalogue.released_at, catalogue.n_artists)

@@ -38,6 +38,7 @@ from recsys.ensemble.sound import Sound
 from recsys.ensemble.telling import Recommendation, tell
 from recsys.ensemble.weekly import Shelf, WeeklyList, weeks_before
 from recsys.errors import UsageError
+from recsys.retrieval import ApproximateIndex, Index
 from recsys.text.model import TextModel
 
 __all__ = ["SOURCES", "HybridRecommender", "Recommendation"]
@@ -62,8 +63,8 @@ class HybridRecommender:
         Its name.
     config
         The configuration that it was trained by.
-    graphs
-        Per model the graph of its items, where the catalogue is large enough for one.
+    indices
+        Per model the index of its items, where the catalogue is large enough for a stored one.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class HybridRecommender:
         shelf: Shelf,
         version: str,
         config: Config,
-        graphs: Mapping[str, NDArray[np.int32]] | None = None,
+        indices: Mapping[str, Index] | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.interactions = interactions
@@ -99,11 +100,11 @@ class HybridRecommender:
             content={name: m.item_vectors for name, m in models.items() if m is not None},
             sound=Sound.of(audio, catalogue.n_items),
             config=config.ensemble,
-            graphs=graphs,
+            indices=indices,
         )
         self.blender = self.ensemble.fusion if blender is None else blender
         self._neighbourhoods = Neighbourhoods(
-            catalogue, interactions, self.spaces, factors=factors, text=text
+            catalogue, interactions, self.ensemble.spaces, factors=factors, text=text
         )
         self._audience = Audience(self.ensemble, config)
         self._eligibility = Eligibility(self.ensemble)
@@ -127,10 +128,10 @@ class HybridRecommender:
             shelf=Shelf(bundle.folder),
             version=bundle.version,
             config=settings,
-            graphs={
-                name: bundle.array(f"neighbours/{name}")
+            indices={
+                name: ApproximateIndex.from_arrays(arrays)
                 for name in trained
-                if f"neighbours/{name}" in bundle
+                if (arrays := bundle.group(f"index/{name}"))
             },
         )
 

@@ -1,6 +1,6 @@
 """Which items, artists and listeners are alike, by one model or by all of them.
 
-Enters: the item vectors of each model. Leaves: nearest rows by cosine, or, as ``hybrid``, by the
+Enters: the items of each model. Leaves: nearest rows by cosine, or, as ``hybrid``, by the
 fused ranks of all models, where the rules of lists hold for items: no recording twice, nor that of
 the item itself, and few by one artist, who else would be all that is alike. An artist lies where
 their items do on average (in the text space: where their own documents do), a listener where what
@@ -41,7 +41,7 @@ class Neighbourhoods:
     catalogue, interactions
         Who and what there is, and what happened.
     spaces
-        (n_items, d) item vectors of each model.
+        Items of each model as lists search them.
     factors, text
         The models that know more than item vectors.
     """
@@ -50,14 +50,14 @@ class Neighbourhoods:
         self,
         catalogue: Catalogue,
         interactions: Interactions,
-        spaces: Mapping[str, NDArray[np.float32]],
+        spaces: Mapping[str, Space],
         *,
         factors: Factors | None,
         text: TextModel | None,
     ) -> None:
         self._catalogue = catalogue
         self._interactions = interactions
-        self._vectors = spaces
+        self._spaces = spaces
         self._factors = factors
         self._text = text
         self._made: dict[tuple[str, str], Space] = {}
@@ -100,7 +100,7 @@ class Neighbourhoods:
         self, kind: str, rows: NDArray[np.integer], k: int, depth: int, settings: EnsembleConfig
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Do what `search` does by all models, each of which proposes `depth`."""
-        candidates = {name: self._nearest(kind, name, rows, depth)[0] for name in self._vectors}
+        candidates = {name: self._nearest(kind, name, rows, depth)[0] for name in self._spaces}
         blend = fuse(
             candidates,
             {name: float(getattr(settings, name)) for name in candidates},
@@ -127,11 +127,15 @@ class Neighbourhoods:
         return found, scores.astype(np.float64)
 
     def _space(self, kind: str, model: str) -> Space:
-        if model not in self._vectors:
-            known = ", ".join((*self._vectors, "hybrid"))
+        if model not in self._spaces:
+            known = ", ".join((*self._spaces, "hybrid"))
             raise UsageError(f"similar by {model!r}: this version has {known}")
         if (kind, model) not in self._made:
-            self._made[kind, model] = Space(self._unit_vectors(kind, model))
+            if kind == "item" and model != "collaborative":  # unit vectors as they are: no copy
+                space = self._spaces[model]
+                self._made[kind, model] = Space(space.vectors, index=space.index)
+            else:
+                self._made[kind, model] = Space(self._unit_vectors(kind, model))
         return self._made[kind, model]
 
     def _unit_vectors(self, kind: str, model: str) -> NDArray[np.float32]:
@@ -140,7 +144,7 @@ class Neighbourhoods:
             return self._text.artist_vectors
         if kind == "user" and model == "collaborative" and self._factors is not None:
             return unit(self._factors.user_factors)
-        items = unit(self._vectors[model])
+        items = unit(self._spaces[model].vectors)
         if kind == "item":
             return items
         if kind == "artist":

@@ -29,7 +29,7 @@ from recsys.data.interactions import Events, Interactions, build_interactions
 from recsys.ensemble.segments import Segments, find_segments
 from recsys.errors import UsageError
 from recsys.progress import note
-from recsys.retrieval import grown_graph, index_of
+from recsys.retrieval import ApproximateIndex, grown_graph
 from recsys.text.model import build_text
 
 __all__ = ["Updated", "update"]
@@ -39,7 +39,7 @@ _MADE_ANEW = (
     "interactions/",
     "collaborative/",
     "segments/",
-    "neighbours/",
+    "index/",
     "collections/",
 )
 _BY_ITEM = ("text/item_vectors", "text/item_trust", "audio/item_vectors", "descriptors/")
@@ -296,10 +296,11 @@ def _grow(
     vectors: Floats,
     biases: Floats | None,
 ) -> None:
-    """Add new items to a model's graph, where it has one, under the new rows."""
-    if f"neighbours/{name}" not in former:
+    """Add new items to a model's index, where it has one, under the new rows."""
+    arrays = former.group(f"index/{name}")
+    if not arrays:
         return
-    graph = former.array(f"neighbours/{name}")
+    graph = ApproximateIndex.from_arrays(arrays).graph
     # The graph's own order: items as they were numbered, then the new ones.
     order = np.empty(len(items), np.int64)
     old = items >= 0
@@ -309,12 +310,13 @@ def _grow(
     order[items[old]] = np.flatnonzero(old)
     order[n_kept:] = np.flatnonzero(~old)
     held, heights = vectors[order], None if biases is None else biases[order]
-    first = index_of(held[:n_kept], None if heights is None else heights[:n_kept], graph=graph)
+    before = None if heights is None else heights[:n_kept]
+    first = ApproximateIndex(held[:n_kept], before, graph=graph)
     grown = grown_graph(first, graph, held, heights)
     renumbered = np.where(grown >= 0, order[grown], -1).astype(np.int32)
     placed = np.empty_like(renumbered)
     placed[order] = renumbered
-    writer.add(f"neighbours/{name}", placed)
+    writer.add_group(f"index/{name}", ApproximateIndex(vectors, biases, graph=placed).arrays)
 
 
 def _moved(array: NDArray[Any], rows: Rows) -> NDArray[Any]:

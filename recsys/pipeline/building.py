@@ -26,7 +26,7 @@ from recsys.pipeline.content import MODEL_NAMES, Content
 from recsys.pipeline.source import Source, evidence_of, known_lists
 from recsys.pipeline.training import train_factors, training_key
 from recsys.progress import note
-from recsys.retrieval import catalogue_graph
+from recsys.retrieval import catalogue_index
 
 __all__ = ["assemble", "build", "check_names", "note_exact"]
 
@@ -92,7 +92,7 @@ def build(
             return "no ratings" if explicit else "no events on items"
         factors = train_factors(matrix, content, backend, models, checkpoints)
         factors.write(writer)
-        _write_graph(writer, "collaborative", factors.item_factors, factors.item_biases)
+        _write_index(writer, "collaborative", factors.item_factors, factors.item_biases)
         find_segments(
             factors.user_factors,
             config.segments.groups,
@@ -133,7 +133,7 @@ def assemble(
         if content.text is None:
             return "no documents about known artists"
         content.text.write(writer)
-        _write_graph(writer, "text", content.text.item_vectors)
+        _write_index(writer, "text", content.text.item_vectors)
         return ""
 
     def audio() -> str:
@@ -142,7 +142,7 @@ def assemble(
         model = content.spoken
         assert model is not None
         model.write(writer)
-        _write_graph(writer, "audio", model.item_vectors)
+        _write_index(writer, "audio", model.item_vectors)
         return ""
 
     left_out = {name: "not asked for" for name in MODEL_NAMES if name not in only}
@@ -179,21 +179,21 @@ def _keep_blend(ladder: Ladder, writer: BundleWriter) -> None:
         write_blender(ladder.blender, writer)
 
 
-def _write_graph(
+def _write_index(
     writer: BundleWriter,
     name: str,
     vectors: NDArray[np.float32],
     biases: NDArray[np.float32] | None = None,
 ) -> None:
     """Store how a large catalogue's items lie, so that serving need not look at all."""
-    graph, recall = catalogue_graph(vectors, biases)
-    if graph is not None:
-        writer.add(f"neighbours/{name}", graph)
+    index, recall = catalogue_index(vectors, biases)
+    if index is not None:
+        writer.add_group(f"index/{name}", index.arrays)
     else:
         note_exact(name, recall)
 
 
 def note_exact(name: str, recall: float) -> None:
-    """Say why a large catalogue has no graph: a walk of `recall` would find too little."""
+    """Say why a large catalogue has no index to walk: a walk of `recall` would find too little."""
     if recall < 1:
         note(f"{name}: a walk finds {recall:.0%} of the nearest items; the search stays exact")

@@ -1,7 +1,8 @@
 """Vectors to neighbours: arrays only, no model.
 
 Two indices with one contract: `ExactIndex`, and for large catalogues `ApproximateIndex`, which
-walks a graph that a training stores (`catalogue_graph`). `index_of` takes the one there is.
+walks a graph. A training makes one (`catalogue_index`) and stores its arrays; who serves maps them
+into memory, so that several processes have them once.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ __all__ = [
     "ExactIndex",
     "Index",
     "Selection",
-    "catalogue_graph",
+    "catalogue_index",
     "grown_graph",
-    "index_of",
     "neighbour_graph",
 ]
 
@@ -35,22 +35,10 @@ _LEAST_RECALL = 0.9
 Index = ExactIndex | ApproximateIndex
 
 
-def index_of(
-    vectors: NDArray[np.float32],
-    biases: NDArray[np.float32] | None = None,
-    *,
-    graph: NDArray[np.int32] | None = None,
-) -> Index:
-    """Return an index that walks `graph`, or, where there is none, the exact one."""
-    if graph is None:
-        return ExactIndex(vectors, biases)
-    return ApproximateIndex(vectors, biases, graph=graph)
-
-
-def catalogue_graph(
+def catalogue_index(
     vectors: NDArray[np.float32], biases: NDArray[np.float32] | None = None, *, seed: int = 0
-) -> tuple[NDArray[np.int32] | None, float]:
-    """Return the graph of a catalogue that is large enough for one, and its recall.
+) -> tuple[ApproximateIndex | None, float]:
+    """Return the index of a catalogue that is large enough for one, and its recall.
 
     None where the exact search serves better: below `APPROXIMATE_FROM` rows, and where a walk
     finds too few of the exact answers to queries made of the rows themselves (vectors of which
@@ -65,4 +53,4 @@ def catalogue_graph(
     queries = np.ascontiguousarray(vectors[chosen])
     worst = index.exact.search(queries, _K)[1][:, -1:]
     recall = float((index.search(queries, _K)[1] >= worst).mean())
-    return (graph if recall >= _LEAST_RECALL else None), recall
+    return (index if recall >= _LEAST_RECALL else None), recall

@@ -11,8 +11,10 @@ answers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import local
+from typing import Any
 
 import numba
 import numpy as np
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recsys.errors import UsageError
-from recsys.retrieval.exact import ExactIndex, Selection, sorted_rows
+from recsys.retrieval.exact import ExactIndex, Selection, frozen, sorted_rows
 from recsys.retrieval.graph import LINKS
 from recsys.retrieval.kernels import (
     better,
@@ -82,20 +84,52 @@ class ApproximateIndex:
             raise UsageError(f"graph: want int32 ({n}, {LINKS}), got {graph.dtype} {graph.shape}")
         if graph.size and not (graph.min() >= -1 and graph.max() < n):
             raise UsageError(f"graph: want rows below {n}, got {graph.min()} to {graph.max()}")
-        self._n_entries = 0
+        first = np.zeros(0, np.int32)
 
         def laid_out(longest: Rows) -> Rows:
+            nonlocal first
             first = entries(graph, longest)
-            self._n_entries = len(first)
             return side_by_side(graph, first, longest)
 
-        self.exact = ExactIndex(vectors, biases, num_threads=num_threads, order=laid_out)
-        self._places = np.empty(n, np.int32)
-        self._places[self.exact.order] = np.arange(n, dtype=np.int32)
-        linked = graph[self.exact.order]
-        self._graph = np.where(linked >= 0, self._places[linked], np.int32(-1))
+        exact = ExactIndex(vectors, biases, num_threads=num_threads, order=laid_out)
+        places = np.empty(n, np.int32)
+        places[exact.order] = np.arange(n, dtype=np.int32)
+        links = graph[exact.order]
+        held = {
+            "places": places,
+            "links": np.where(links >= 0, places[links], np.int32(-1)),
+            "n_entries": np.array([len(first)]),
+        }
+        self._hold(exact, held, spare)
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], *, spare: int = _SPARE, num_threads: int = 0
+    ) -> ApproximateIndex:
+        """Return the index that had these `arrays`, as `ExactIndex.from_arrays`."""
+        index = cls.__new__(cls)
+        index._hold(ExactIndex.from_arrays(arrays, num_threads=num_threads), arrays, spare)
+        return index
+
+    def _hold(self, exact: ExactIndex, arrays: Mapping[str, NDArray[Any]], spare: int) -> None:
+        self.exact = exact
+        self._places: Rows = frozen(arrays["places"])  # (n,) where each row is held
+        self._links: Rows = frozen(arrays["links"])  # (n, LINKS) the graph, of places
+        self._n_entries = int(arrays["n_entries"][0])
         self._spare = spare
         self._marks = local()
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `from_arrays` makes the index of."""
+        walked = {"places": self._places, "links": self._links}
+        return self.exact.arrays | walked | {"n_entries": np.array([self._n_entries])}
+
+    @property
+    def graph(self) -> Rows:
+        """(n, LINKS) the graph that it walks, as it was given."""
+        links = self._links[self._places]
+        return np.where(links >= 0, self.exact.order[links], np.int32(-1))
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -141,7 +175,7 @@ class ApproximateIndex:
                 self.exact.biases,
                 self.exact.order,
                 self._places,
-                self._graph,
+                self._links,
                 self._n_entries,
                 within,
                 *excluded,

@@ -12,10 +12,11 @@ best, a query is done. (The idea of LEMP: Teflioudi, Gemulla, Mykytiuk, SIGMOD 2
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numba
 import numpy as np
@@ -25,7 +26,7 @@ from scipy.sparse import csr_array
 from recsys.errors import UsageError
 from recsys.retrieval.kernels import better, contains, dot, sink, sort_heap
 
-__all__ = ["ExactIndex", "Selection", "sorted_rows"]
+__all__ = ["ExactIndex", "Selection", "frozen", "sorted_rows"]
 
 _QUERIES = 64
 """Queries per tile."""
@@ -88,16 +89,47 @@ class ExactIndex:
         order: Callable[[Rows], Rows] | None = None,
     ) -> None:
         biases = _fitting(vectors, biases)
-        self.num_threads = num_threads or numba.get_num_threads()
         norms = _lengths(vectors)
-        longest = _longest_first(norms, biases)
-        self.order = longest if order is None else order(longest)
+        rows = _longest_first(norms, biases)
+        if order is not None:
+            rows = order(rows)
+        lifts = np.ascontiguousarray(biases[rows], np.float32)
+        held: dict[str, NDArray[Any]] = {
+            "order": rows,
+            "vectors": np.ascontiguousarray(vectors[rows], np.float32),
+            "biases": lifts,
+            "norms_after": _maximum_after(norms[rows]),
+            "biases_after": _maximum_after(lifts),
+        }
+        self._hold(held, num_threads)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], *, num_threads: int = 0) -> ExactIndex:
+        """Return the index that had these `arrays`; not copied, they may be mapped files."""
+        index = cls.__new__(cls)
+        index._hold(arrays, num_threads)
+        return index
+
+    def _hold(self, arrays: Mapping[str, NDArray[Any]], num_threads: int) -> None:
+        self.num_threads = num_threads or numba.get_num_threads()
+        self.order: Rows = frozen(arrays["order"])
         """(n,) the rows in the order in which they are held."""
-        self.vectors = np.ascontiguousarray(vectors[self.order], np.float32)
+        self.vectors: Floats = frozen(arrays["vectors"])
         """(n, d) in that order."""
-        self.biases = np.ascontiguousarray(biases[self.order], np.float32)
-        self._norms_after = _maximum_after(norms[self.order])
-        self._biases_after = _maximum_after(self.biases)
+        self.biases: Floats = frozen(arrays["biases"])
+        self._norms_after: Doubles = frozen(arrays["norms_after"])
+        self._biases_after: Doubles = frozen(arrays["biases_after"])
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `from_arrays` makes the index of."""
+        return {
+            "order": self.order,
+            "vectors": self.vectors,
+            "biases": self.biases,
+            "norms_after": self._norms_after,
+            "biases_after": self._biases_after,
+        }
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -249,7 +281,14 @@ def _finite(numbers: Floats) -> bool:
 
 def _maximum_after(values: Floats | Doubles) -> NDArray[np.float64]:
     """Return max(values[p:]) for every p."""
-    return np.maximum.accumulate(values[::-1].astype(np.float64))[::-1]
+    return np.ascontiguousarray(np.maximum.accumulate(values[::-1].astype(np.float64))[::-1])
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written, like a mapped file: kernels compile for either."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _shared_by(exclude: csr_array, m: int) -> int | None:

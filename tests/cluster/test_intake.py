@@ -35,6 +35,7 @@ from recsys.ensemble.segments import Segments
 from recsys.errors import ConfigError, InputError, UsageError
 from recsys.pipeline import build, read_source
 from recsys.progress import report_to
+from recsys.retrieval import ApproximateIndex
 from tests.cluster.faults import Dangerous, Lines
 
 CONFIG = Config(
@@ -172,20 +173,23 @@ def test_every_setting_gives_what_one_process_gives(dataset, tmp_path, name):
     assert_same_version(sharded.open(), models.open())
 
 
-def test_a_large_catalogue_gets_its_graph(dataset, tmp_path, monkeypatch):
+def test_a_large_catalogue_gets_its_index(dataset, tmp_path, monkeypatch):
     for module in (served, retrieval):
         monkeypatch.setattr(module, "APPROXIMATE_FROM", 50)
     models, sharded = Models(tmp_path / "whole"), Models(tmp_path / "sharded")
     build(read_source(dataset), CONFIG, LocalBackend(), models, only=["collaborative"])
     build_sharded(dataset, CONFIG, LocalBackend(3), sharded, only=["collaborative"])
-    ours, theirs = (m.open().array("neighbours/collaborative") for m in (sharded, models))
+    ours, theirs = (
+        ApproximateIndex.from_arrays(m.open().group("index/collaborative")).graph
+        for m in (sharded, models)
+    )
     assert ours.shape == theirs.shape
     assert np.mean(ours[:, 0] == theirs[:, 0]) > 0.9
     monkeypatch.setattr(served, "_MOST_LINKED", 60)
     lines = Lines()
     with report_to(lines):
         build_sharded(dataset, CONFIG, LocalBackend(2), sharded, only=["collaborative"])
-    assert "neighbours/collaborative" not in sharded.open()
+    assert not sharded.open().group("index/collaborative")
     assert any("70 items are too many for one worker to link" in line for line in lines.said)
     assert "collaborative starts afresh: --sharded goes on from no version" in lines.said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import sys
 from shutil import copytree
 
@@ -21,6 +22,7 @@ from recsys.ensemble.recommender import HybridRecommender
 from recsys.ensemble.updating import update
 from recsys.errors import UsageError
 from recsys.pipeline import build, read_source
+from recsys.retrieval import ApproximateIndex
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,13 @@ def test_new_listeners_and_events_are_solved_beside_the_items(trained):
     assert not {e.item_id for e in after.recommend("a new one")} & set(items)
 
 
+def _ground(array):
+    """Return what an array is a view of in the end."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array
+
+
 def test_given_vectors_and_grown_graphs(trained, monkeypatch):
     dataset, models = trained
     monkeypatch.setattr(retrieval, "APPROXIMATE_FROM", 10)
@@ -128,8 +137,13 @@ def test_given_vectors_and_grown_graphs(trained, monkeypatch):
     source = read_source(dataset)
     config = Config.from_dict(models.open().facts["config"], source="test")
     bundle = models.open(build(source, config, LocalBackend(), models))
-    assert "neighbours/text" in bundle and "neighbours/collaborative" in bundle
+    assert bundle.group("index/text") and bundle.group("index/collaborative")
     before = HybridRecommender.load(bundle)
+    index = before.ensemble.spaces["text"].index
+    assert isinstance(index, ApproximateIndex)
+    # Replicas of one machine have in memory once what is a file.
+    for array in (*index.arrays.values(), before.ensemble.spaces["text"].vectors):
+        assert array.size == 1 or isinstance(_ground(array), mmap.mmap)
     append(dataset, items=[{"item_id": "0new", "artist_id": None, "title": "New"}])
     vector = before.spaces["text"][7:8]
     with pytest.raises(UsageError, match=r"text vectors: want shape \(1, "):
@@ -137,7 +151,7 @@ def test_given_vectors_and_grown_graphs(trained, monkeypatch):
     done = updated(dataset, models, given={"text": (["0new"], vector)})
     after = HybridRecommender.load(models.open(done.version))
     row = after.catalogue.items.row("0new")
-    graph = models.open(done.version).array("neighbours/text")
+    graph = ApproximateIndex.from_arrays(models.open(done.version).group("index/text")).graph
     assert len(graph) == after.catalogue.n_items
     twin = after.catalogue.items.row(before.catalogue.items[7])
     alike = after.spaces["text"][graph[row][graph[row] >= 0]] @ vector[0]

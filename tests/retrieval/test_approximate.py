@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
 from recsys import retrieval
 from recsys.errors import UsageError
-from recsys.retrieval import ApproximateIndex, ExactIndex, catalogue_graph, grown_graph
+from recsys.retrieval import ApproximateIndex, ExactIndex, catalogue_index, grown_graph
 from recsys.retrieval import graph as graph_module
 from recsys.retrieval.graph import LINKS, neighbour_graph
 
@@ -164,18 +166,39 @@ def test_pynndescent_finds_the_neighbours(monkeypatch):
     assert recall(scores, index.exact.search(queries, 30)[1]) > 0.95
 
 
-def test_a_catalogue_has_a_graph_when_it_is_large_and_walks_well(monkeypatch):
+def test_a_catalogue_has_an_index_when_it_is_large_and_walks_well(monkeypatch):
     vectors, biases, _ = catalogue(np.random.default_rng(3))
-    assert catalogue_graph(vectors, biases) == (None, 1.0)
+    assert catalogue_index(vectors, biases) == (None, 1.0)
     monkeypatch.setattr(retrieval, "APPROXIMATE_FROM", 1_000)
     monkeypatch.setattr(retrieval, "_K", 30)
-    graph, found = catalogue_graph(vectors, biases)
-    assert graph is not None and found > 0.9
+    index, found = catalogue_index(vectors, biases)
+    assert index is not None and found > 0.9
     unlinked = np.full((N, LINKS), -1, np.int32)
     monkeypatch.setattr(retrieval, "neighbour_graph", lambda *_, **__: unlinked)
     monkeypatch.setattr("recsys.retrieval.layout._LONGEST", 110)
-    graph, found = catalogue_graph(vectors, biases)
-    assert graph is None and found < 0.9
+    index, found = catalogue_index(vectors, biases)
+    assert index is None and found < 0.9
+
+
+def test_an_index_is_made_again_of_its_arrays_as_files_and_nothing_is_copied(made, tmp_path):
+    index, exact, queries = made
+    walking = partial(ApproximateIndex.from_arrays, spare=20)
+    for original, again in ((index, walking), (exact, ExactIndex.from_arrays)):
+        for part, array in original.arrays.items():
+            np.save(tmp_path / f"{part}.npy", array)
+        files = {p: np.load(tmp_path / f"{p}.npy", mmap_mode="r") for p in original.arrays}
+        mapped = again(files)
+        heard = csr_array(np.tile(np.arange(N) % 7 == 0, (len(queries), 1)))
+        for found, wanted in zip(
+            mapped.search(queries, K, exclude=heard), original.search(queries, K, exclude=heard)
+        ):
+            np.testing.assert_array_equal(found, wanted)
+        for part, array in mapped.arrays.items():
+            np.testing.assert_array_equal(array, files[part])
+            assert part == "n_entries" or np.shares_memory(array, files[part])
+    graph = neighbour_graph(exact.vectors, exact.biases)
+    given = ApproximateIndex(exact.vectors, exact.biases, graph=graph)
+    np.testing.assert_array_equal(given.graph, graph)
 
 
 @pytest.mark.parametrize(

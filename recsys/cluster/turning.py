@@ -22,8 +22,9 @@ from recsys.collaborative.checks import checked_evidence, checked_features
 from recsys.collaborative.drift import bins_of
 from recsys.collaborative.kernels import Sparse
 from recsys.collaborative.routes import Sharded
-from recsys.collaborative.shards import balanced, frozen
+from recsys.collaborative.shards import balanced
 from recsys.config import CollaborativeConfig
+from recsys.data.arrays import frozen
 from recsys.data.catalogue import NO_TIME, Catalogue
 from recsys.data.events import Events
 from recsys.data.interactions import Interactions, latest_times

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from recsys.backend import Backend, Blocks, Parts
 from recsys.collaborative import kernels, shards
 from recsys.collaborative.kernels import Rule
-from recsys.collaborative.shards import Latent, Part, frozen
+from recsys.collaborative.shards import Latent, Part
 from recsys.config import CollaborativeConfig
+from recsys.data.arrays import frozen
 from recsys.data.catalogue import NO_TIME
 
 __all__ = ["Drift", "bin_edges", "bins_of", "from_latest", "with_latest"]

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from recsys.collaborative import kernels, shards
 from recsys.collaborative.checks import checked_evidence
 from recsys.collaborative.kernels import Dense, HalfStep, Rule, Sparse
-from recsys.collaborative.shards import Latent, frozen
+from recsys.collaborative.shards import Latent
 from recsys.collaborative.solvers import solve_cholesky
 from recsys.config import CollaborativeConfig
+from recsys.data.arrays import frozen
 
 __all__ = ["Folding", "dense_part", "rule_of"]
 

@@ -29,8 +29,8 @@ from recsys.collaborative.shards import (
     Part,
     Stripe,
     balanced,
-    frozen,
 )
+from recsys.data.arrays import frozen
 
 __all__ = ["Routes", "Sharded", "Side", "outgoing", "route", "shard"]
 

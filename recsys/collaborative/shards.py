@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -21,6 +21,7 @@ from recsys.backend import Blocks
 from recsys.collaborative import kernels, solvers
 from recsys.collaborative.kernels import Dense, HalfStep, Rule, Sparse
 from recsys.config import CollaborativeConfig
+from recsys.data.arrays import frozen
 
 __all__ = [
     "CHUNK",
@@ -29,7 +30,6 @@ __all__ = [
     "Stripe",
     "balanced",
     "fixed_rows",
-    "frozen",
     "given_start",
     "gram",
     "in_threads",
@@ -296,10 +296,3 @@ def pad(latent: Latent) -> Latent:
     factors = np.zeros((n, kernels.padded(f)), np.float32)
     factors[:, :f] = latent.factors
     return Latent(factors, np.array(latent.biases, np.float32))
-
-
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    # Kernels see inputs read-only whoever holds them, so that one compiled form serves all.
-    view = array.view()
-    view.flags.writeable = False
-    return view

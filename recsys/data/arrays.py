@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from recsys.data.identity import Ids, string_arrays, texts_at
 
-__all__ = ["ArraySink", "ArraySource", "Tags", "Texts", "read_csr", "write_csr"]
+__all__ = ["ArraySink", "ArraySource", "Tags", "Texts", "frozen", "read_csr", "write_csr"]
 
 
 class ArraySink(Protocol):
@@ -158,3 +158,14 @@ def read_csr(source: ArraySource, name: str) -> csr_array:
     matrix.has_sorted_indices = True
     matrix.has_canonical_format = True
     return matrix
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written.
+
+    Kernels see inputs read-only whoever holds them, as mapped files are, so that one compiled form
+    serves all.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recsys.data.arrays import frozen
 from recsys.errors import UsageError
-from recsys.retrieval.exact import ExactIndex, Selection, frozen, sorted_rows
+from recsys.retrieval.exact import ExactIndex, Selection, sorted_rows
 from recsys.retrieval.graph import LINKS
 from recsys.retrieval.kernels import (
     better,

@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recsys.data.arrays import frozen
 from recsys.errors import UsageError
 from recsys.retrieval.kernels import better, contains, dot, sink, sort_heap
 
-__all__ = ["ExactIndex", "Selection", "frozen", "sorted_rows"]
+__all__ = ["ExactIndex", "Selection", "sorted_rows"]
 
 _QUERIES = 64
 """Queries per tile."""
@@ -282,13 +283,6 @@ def _finite(numbers: Floats) -> bool:
 def _maximum_after(values: Floats | Doubles) -> NDArray[np.float64]:
     """Return max(values[p:]) for every p."""
     return np.ascontiguousarray(np.maximum.accumulate(values[::-1].astype(np.float64))[::-1])
-
-
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that cannot be written, like a mapped file: kernels compile for either."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _shared_by(exclude: csr_array, m: int) -> int | None:

@@ -1,7 +1,7 @@
 """What a served version wants besides factors, from workers who hold these.
 
 Enters: a finished training, what was taken in. Leaves: blocks of the groups of listeners, of the
-graph of neighbours, and the lists that people made, as `recsys.pipeline.build` makes them: exactly
+index of items, and the lists that people made, as `recsys.pipeline.build` makes them: exactly
 so, but that the centres of the groups are found on a sample where there are very many listeners.
 """
 
